@@ -2,12 +2,16 @@ package plugin
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/option"
+	"github.com/ulogd-go/ulogd/pkg/outfile"
+	"github.com/ulogd-go/ulogd/pkg/stats"
 )
 
 // Info describes a plugin.
@@ -24,8 +28,9 @@ type Spec struct {
 	// Options are the plugin's options, in ulogd's order, ours at the end.
 	Options []option.Field
 
-	check error
-	open  func(s option.Section, strict bool, env *Env) (event.Bindable, []error, error)
+	check    error
+	describe func() (event.Bindable, error)
+	open     func(s option.Section, strict bool, env *Env) (event.Bindable, []error, error)
 }
 
 // NewSource describes a source. Open receives the options as configured; it
@@ -52,6 +57,12 @@ func newSpec[O any](info Info, defaults O, open func(O, *Env) (event.Bindable, e
 		Info:    info,
 		Options: option.Fields(defaults),
 		check:   option.Check(defaults),
+		describe: func() (event.Bindable, error) {
+			return open(defaults, &Env{
+				Instance: info.Name, Log: slog.New(slog.DiscardHandler), Stats: new(stats.Set),
+				Now: time.Now, Zone: time.UTC, Files: new(outfile.Set),
+			})
+		},
 		open: func(s option.Section, strict bool, env *Env) (event.Bindable, []error, error) {
 			o := defaults
 			warnings, err := option.Apply(&o, s, strict)
@@ -63,6 +74,10 @@ func newSpec[O any](info Info, defaults O, open func(O, *Env) (event.Bindable, e
 		},
 	}
 }
+
+// Describe makes an instance with the default options, to ask it for its keys
+// and not to run.
+func (s Spec) Describe() (event.Bindable, error) { return s.describe() }
 
 // Open makes an instance with the options of a section. The result is a Source,
 // a Filter or an Output. What ulogd would have put up with comes back as warnings.

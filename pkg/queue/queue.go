@@ -62,11 +62,12 @@ type Queue struct {
 	mu       sync.Mutex
 	tail     *Block // being filled
 	born     time.Time
-	fresh    bool // the tail was empty before Begin
+	fresh    bool     // the tail was empty before Begin
 	full     []*Block // due, oldest first
 	free     []*Block
 	bytes    int // in full
 	closed   bool
+	kicked   bool
 	failing  bool
 	progress time.Time // when a block was last delivered, or the queue last empty
 	due      chan struct{}
@@ -161,12 +162,13 @@ func (q *Queue) seal() {
 	}
 }
 
-// Get waits for a block to be due. The block is the caller's until Done. The
-// error is io.EOF after Close when everything was delivered, or ctx's.
+// Get waits for a block to be due. The block is the caller's until Done. It is
+// nil if the wait was ended by Kick. The error is io.EOF after Close when
+// everything was delivered, or ctx's.
 func (q *Queue) Get(ctx context.Context) (*Block, error) {
 	for {
 		b, wait := q.next()
-		if b != nil {
+		if b != nil || wait == 0 {
 			return b, nil
 		}
 		if wait < 0 {
@@ -182,11 +184,15 @@ func (q *Queue) Get(ctx context.Context) (*Block, error) {
 // make due.
 const idle = time.Hour
 
-// next is the oldest block that is due; else how long to wait for one, negative
-// if none will ever come.
+// next is the oldest block that is due; else how long to wait for one: zero
+// after Kick, negative if none will ever come.
 func (q *Queue) next() (b *Block, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.kicked {
+		q.kicked = false
+		return nil, 0
+	}
 	wait = idle
 	if q.tail.Rows() > 0 && len(q.full) == 0 {
 		wait = q.batching.Age - time.Since(q.born)
@@ -214,6 +220,14 @@ func (q *Queue) sleep(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 	}
 	return nil
+}
+
+// Kick ends the wait of a Get.
+func (q *Queue) Kick() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.kicked = true
+	signal(q.due)
 }
 
 // maxFree is how many empty blocks are kept for reuse.
