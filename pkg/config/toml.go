@@ -51,7 +51,7 @@ func (r *tomlReader) key(key toml.Key, top any) {
 	case len(key) > 1: // within what the next line reports
 		return
 	default:
-		r.fail(r.lines.of("", name), "%s is not in a section; put it below a header such as [%s], with single brackets", option.Key(name), global)
+		r.fail(r.lines.of(name, ""), "%s is not in a section; put it below a header such as [%s], with single brackets", option.Key(name), global)
 		return
 	}
 	if _, ok := r.Sections[name]; !ok {
@@ -148,7 +148,7 @@ func locate(src string) lineIndex {
 func (x lineIndex) add(section, line string, n int) string {
 	name := ""
 	if inner, ok := strings.CutPrefix(line, "["); ok {
-		section, _, _ = strings.Cut(inner, "]")
+		section, _, _ = strings.Cut(strings.TrimPrefix(inner, "["), "]")
 		section = unquote(section)
 	} else {
 		key, _, ok := strings.Cut(line, "=")
