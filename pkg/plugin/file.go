@@ -1,0 +1,91 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ulogd-go/ulogd/pkg/outfile"
+	"github.com/ulogd-go/ulogd/pkg/queue"
+)
+
+// FileOptions are the options of outputs that append to a file.
+type FileOptions struct {
+	File string `toml:"file" doc:"path of the file to append to, which may be a named pipe"`
+	Sync bool   `toml:"sync" doc:"write each batch at once; otherwise records may wait in memory for up to a second"`
+}
+
+// File is the delivering half of an output that appends to a file: all of
+// Output but Bind and Encode, and Reopener. It is embedded.
+type File struct {
+	FileOptions
+	QueueOptions queue.Options
+	Files        *outfile.Set
+	// Begin is called with the file after each time that it was opened, if it
+	// is not nil.
+	Begin func(*outfile.File) error
+
+	file *outfile.File
+}
+
+// Queue says that records wait for a second at most, and not at all with sync.
+func (f *File) Queue() (queue.Options, queue.Batching) {
+	if f.Sync {
+		return f.QueueOptions, queue.Batching{}
+	}
+	return f.QueueOptions, queue.Batching{Age: time.Second}
+}
+
+// Connect opens the file.
+func (f *File) Connect(context.Context) error {
+	if f.file != nil {
+		return notConnected(f.Reopen())
+	}
+	file, err := f.Files.Open(f.FileOptions.File)
+	if err != nil {
+		return notConnected(fmt.Errorf("%w; see to it that the directory exists and that the daemon may write there", err))
+	}
+	f.file = file
+	return f.begin()
+}
+
+func (f *File) begin() error {
+	if f.Begin == nil {
+		return nil
+	}
+	return f.Begin(f.file)
+}
+
+// notConnected makes of the absence of a pipe's reader what the engine
+// understands. Any other error stays as it is.
+func notConnected(err error) error {
+	if errors.Is(err, outfile.ErrNoReader) {
+		return fmt.Errorf("%w: %w", ErrNotConnected, err)
+	}
+	return err
+}
+
+// Write appends a block.
+func (f *File) Write(_ context.Context, blk *queue.Block) error {
+	return notConnected(f.file.Write(blk.Data))
+}
+
+// Reopen opens the file's path anew.
+func (f *File) Reopen() error {
+	if f.file == nil {
+		return nil
+	}
+	if err := f.file.Reopen(); err != nil {
+		return err
+	}
+	return f.begin()
+}
+
+// Close gives the file up.
+func (f *File) Close() error {
+	if f.file == nil {
+		return nil
+	}
+	return f.file.Close()
+}

@@ -1,0 +1,44 @@
+// Package base is the filter BASE, which decodes packets.
+package base
+
+import (
+	"github.com/ulogd-go/ulogd/pkg/event"
+	"github.com/ulogd-go/ulogd/pkg/packet"
+	"github.com/ulogd-go/ulogd/pkg/plugin"
+)
+
+func init() {
+	plugin.Default.Register(plugin.NewFilter(plugin.Info{
+		Name: "BASE", Summary: "decodes network and transport headers",
+		Takes: plugin.Raw, Gives: plugin.Packet,
+	}, options{Compat: true}, open))
+}
+
+type options struct {
+	Compat bool `toml:"compat" extra:"true" doc:"decode just as ulogd does, slips included; 0 sets the keys to what the packet really says (see the README)"`
+}
+
+type base struct {
+	packet.Decoder
+
+	pkt, family, protocol event.Slot
+}
+
+func open(o options, _ *plugin.Env) (plugin.Filter, error) {
+	return &base{Decoder: packet.Decoder{Compat: o.Compat}}, nil
+}
+
+func (f *base) Bind(b *event.Binder) {
+	var length event.Slot // a part of raw.pkt's own value here
+	b.InPart(&f.pkt, "raw.pkt", event.Raw, packet.HeaderBytes)
+	b.InPart(&length, "raw.pktlen", event.U32, 0)
+	b.In(&f.family, "oob.family", event.U8)
+	b.In(&f.protocol, "oob.protocol", event.U16)
+	f.Decoder.Bind(b)
+}
+
+func (f *base) Filter(rows *event.Rows) {
+	for e := range rows.All() {
+		f.Decode(rows.Batch, e, e[f.pkt], uint8(e.Uint(f.family)), uint16(e.Uint(f.protocol)))
+	}
+}
