@@ -279,7 +279,8 @@ func utf8Only(f *File) bool {
 }
 
 // effective are the options of each section that count, sorted by name,
-// without the indented comments.
+// without the indented comments, and without those that are typed and thus
+// compared in File.Global.
 func effective(f *File) map[string][]string {
 	all := map[string][]string{}
 	for name, s := range f.Sections {
@@ -287,6 +288,9 @@ func effective(f *File) map[string][]string {
 		seen := map[string]bool{}
 		for _, e := range s.Entries {
 			list := name == global && isList(e)
+			if name == global && (e.Name == "loglevel" || e.Name == "strict") {
+				continue
+			}
 			if e.NoValue || strings.HasPrefix(e.Name, "#") || seen[e.Name] && !list {
 				continue
 			}

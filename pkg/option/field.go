@@ -137,13 +137,8 @@ func newField(sf reflect.StructField, v reflect.Value) (field, error) {
 	case f.Doc == "":
 		return f, fmt.Errorf("options field %s: no doc tag", sf.Name)
 	}
-	for tag, to := range map[string]*bool{"mandatory": &f.Mandatory, "extra": &f.Extra, "secret": &f.Secret} {
-		if text, ok := sf.Tag.Lookup(tag); ok && text != "true" {
-			return f, fmt.Errorf("options field %s: tag %s:%q; want \"true\" or none", sf.Name, tag, text)
-		}
-		*to = sf.Tag.Get(tag) == "true"
-	}
-	if err := f.classify(); err != nil {
+	err := errors.Join(flag(sf, "mandatory", &f.Mandatory), flag(sf, "extra", &f.Extra), flag(sf, "secret", &f.Secret), f.classify())
+	if err != nil {
 		return f, fmt.Errorf("options field %s: %w", sf.Name, err)
 	}
 	f.Default = f.text()
@@ -151,6 +146,15 @@ func newField(sf reflect.StructField, v reflect.Value) (field, error) {
 		f.Default = text
 	}
 	return f, nil
+}
+
+// flag sets *to from a tag that is "true" or absent.
+func flag(sf reflect.StructField, tag string, to *bool) error {
+	text, ok := sf.Tag.Lookup(tag)
+	if *to = ok; ok && text != "true" {
+		return fmt.Errorf("tag %s:%q; want \"true\" or none", tag, text)
+	}
+	return nil
 }
 
 // classify sets Type and GoKind. A type's own text form goes before its kind.
