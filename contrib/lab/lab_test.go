@@ -287,7 +287,7 @@ func TestKernelGroupsSeeTheSame(t *testing.T) {
 	defer stamps.Close()
 	counter := must[*Counter](t)(host.Log(Rule{Family: "bridge", Hook: "prerouting", SrcMAC: frameMAC, Prefix: "p", Groups: []uint16{1, 2}}))
 	one, two := read(t, host, 1), read(t, host, 2)
-	const n = 2000
+	const n = 1000
 	var first, second []nflog.Attribute
 	for range n / 50 { // few enough to fit into the receive buffers
 		if err := guest.SendFrames("vb", m.Frames(50)...); err != nil {
