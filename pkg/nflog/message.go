@@ -64,7 +64,7 @@ const (
 
 // Sizes of headers in bytes.
 const (
-	headerLen = 16 // struct nlmsghdr
+	HeaderLen = 16 // struct nlmsghdr
 	// FamilyHeaderLen is the size of the header between the netlink header
 	// and the attributes (struct nfgenmsg): family, version, and the group
 	// in network byte order.
@@ -83,17 +83,17 @@ type Message struct {
 // end of the datagram, and if what is there is not a whole message: then rest
 // is not empty.
 func NextMessage(datagram []byte) (m Message, rest []byte, ok bool) {
-	if len(datagram) < headerLen {
+	if len(datagram) < HeaderLen {
 		return Message{}, datagram, false
 	}
 	n := int(binary.NativeEndian.Uint32(datagram))
-	if n < headerLen || n > len(datagram) {
+	if n < HeaderLen || n > len(datagram) {
 		return Message{}, datagram, false
 	}
 	m = Message{
 		Type: binary.NativeEndian.Uint16(datagram[4:]),
 		Seq:  binary.NativeEndian.Uint32(datagram[8:]),
-		Body: datagram[headerLen:n],
+		Body: datagram[HeaderLen:n],
 	}
 	return m, datagram[min(align(n), len(datagram)):], true
 }
@@ -126,7 +126,7 @@ func AppendAttr(dst []byte, typ uint16, value ...byte) []byte {
 // AppendMessage appends a netlink message with the given body, as the kernel
 // sends them.
 func AppendMessage(dst []byte, typ uint16, seq uint32, body []byte) []byte {
-	dst = binary.NativeEndian.AppendUint32(dst, uint32(headerLen+len(body)))
+	dst = binary.NativeEndian.AppendUint32(dst, uint32(HeaderLen+len(body)))
 	dst = binary.NativeEndian.AppendUint16(dst, typ)
 	dst = binary.NativeEndian.AppendUint16(dst, 0)
 	dst = binary.NativeEndian.AppendUint32(dst, seq)

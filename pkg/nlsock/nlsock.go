@@ -1,0 +1,195 @@
+// Package nlsock reads netlink datagrams as they come, without a copy and
+// without an allocation, and counts what it could not read. Dialling, network
+// namespaces and buffer sizes are mdlayher/netlink's.
+package nlsock
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Socket is a netlink socket whose datagrams are read into the caller's memory.
+// It is for one goroutine, but for Interrupt.
+type Socket struct {
+	// Dropped counts the datagrams that were not handed out: too long for the
+	// caller's buffer, or not from the kernel.
+	Truncated, Foreign uint64
+	// Overrun is called when the kernel reports that it had to drop messages
+	// because the receive buffer was full.
+	Overrun func()
+
+	conn *netlink.Conn
+	raw  syscall.RawConn
+	kept [][]byte // datagrams that came while a request waited for its answer
+
+	read  func(fd uintptr) bool // made once: a closure for each call would allocate
+	dst   []byte
+	n     int
+	errno syscall.Errno
+	from  unix.RawSockaddrNetlink
+	block bool
+}
+
+// Dial opens a socket of a netlink protocol such as unix.NETLINK_NETFILTER. The
+// path names a network namespace; empty is the process's own.
+func Dial(protocol int, netNSPath string) (*Socket, error) {
+	var config netlink.Config
+	if netNSPath != "" {
+		ns, err := os.Open(netNSPath)
+		if err != nil {
+			return nil, fmt.Errorf("network namespace: %w", err)
+		}
+		defer ns.Close()
+		config.NetNS = int(ns.Fd())
+	}
+	conn, err := netlink.Dial(protocol, &config)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	s := &Socket{conn: conn, raw: raw}
+	s.read = s.receive
+	return s, nil
+}
+
+// PortID is the socket's own address.
+func (s *Socket) PortID() uint32 { return s.conn.PID() }
+
+// SetReadBuffer sets the size of the receive buffer, past the system's limit if
+// the process may (CAP_NET_ADMIN). The result is what the kernel made of it,
+// which counts its own overhead and so is about twice the size asked for.
+func (s *Socket) SetReadBuffer(bytes int) (int, error) {
+	if err := s.conn.SetReadBuffer(bytes); err != nil {
+		return 0, err
+	}
+	return s.conn.ReadBuffer()
+}
+
+// ReadBuffer is the size of the receive buffer as the kernel reports it.
+func (s *Socket) ReadBuffer() (int, error) { return s.conn.ReadBuffer() }
+
+// Interrupt makes Receive return os.ErrDeadlineExceeded from now on. It may be
+// called concurrently.
+func (s *Socket) Interrupt() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+// Close closes the socket.
+func (s *Socket) Close() error { return s.conn.Close() }
+
+// Receive reads one datagram behind the end of buf, in buf's own memory, and
+// returns its length. It waits for one if block is true; else it returns 0 if
+// there is none. Datagrams that are too long for the room in buf, or that were
+// sent by anybody but the kernel, are counted and passed over.
+func (s *Socket) Receive(buf []byte, block bool) (int, error) {
+	if len(s.kept) > 0 {
+		n := copy(buf[len(buf):cap(buf)], s.kept[0])
+		s.kept = s.kept[1:]
+		return n, nil
+	}
+	for {
+		n, err := s.next(buf[len(buf):cap(buf)], block)
+		switch {
+		case err == unix.ENOBUFS:
+			s.Overrun()
+		case err != nil || n == 0:
+			return 0, err
+		case s.from.Pid != 0:
+			s.Foreign++
+		case n > cap(buf)-len(buf):
+			s.Truncated++
+		default:
+			return n, nil
+		}
+	}
+}
+
+// next reads into dst. The length may exceed dst's: then the rest is lost.
+func (s *Socket) next(dst []byte, block bool) (int, error) {
+	s.dst, s.block = dst, block
+	err := s.raw.Read(s.read)
+	switch {
+	case err != nil:
+		return 0, err
+	case s.errno == unix.EAGAIN:
+		return 0, nil
+	case s.errno != 0:
+		return 0, s.errno
+	}
+	return s.n, nil
+}
+
+// receive is the callback of raw.Read: it reports whether the wait is over.
+func (s *Socket) receive(fd uintptr) bool {
+	for {
+		size := uint32(unix.SizeofSockaddrNetlink)
+		n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, fd,
+			uintptr(unsafe.Pointer(unsafe.SliceData(s.dst))), uintptr(len(s.dst)), unix.MSG_TRUNC|unix.MSG_DONTWAIT,
+			uintptr(unsafe.Pointer(&s.from)), uintptr(unsafe.Pointer(&size)))
+		if errno == unix.EINTR {
+			continue
+		}
+		s.n, s.errno = int(n), errno
+		return errno != unix.EAGAIN || !s.block
+	}
+}
+
+// answerTime is how long the kernel may take to acknowledge a request. It does
+// so before the request's system call returns.
+const answerTime = 5 * time.Second
+
+// Request sends a request and waits for its acknowledgement. What else arrives
+// meanwhile is kept for Receive, so that no packet is lost between a group's
+// binding and the answer to it. The error is the kernel's syscall.Errno.
+func (s *Socket) Request(typ uint16, body []byte) error {
+	sent, err := s.conn.Send(netlink.Message{
+		Header: netlink.Header{Type: netlink.HeaderType(typ), Flags: netlink.Request | netlink.Acknowledge},
+		Data:   body,
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.conn.SetReadDeadline(time.Now().Add(answerTime)); err != nil {
+		return err
+	}
+	for {
+		buf := make([]byte, 0, 256<<10)
+		n, err := s.next(buf[:cap(buf)], true)
+		switch {
+		case err == unix.ENOBUFS:
+			s.Overrun()
+		case err != nil:
+			return fmt.Errorf("no answer from the kernel: %w", err)
+		case s.from.Pid != 0:
+			s.Foreign++
+		default:
+			if done, err := answer(buf[:n], sent.Header.Sequence); done {
+				return errors.Join(err, s.conn.SetReadDeadline(time.Time{}))
+			}
+			s.kept = append(s.kept, buf[:n])
+		}
+	}
+}
+
+// answer tells whether a datagram is the acknowledgement of the request with
+// that sequence number, and what it says (struct nlmsgerr, linux/netlink.h).
+func answer(datagram []byte, sequence uint32) (done bool, err error) {
+	if len(datagram) < 20 || binary.NativeEndian.Uint16(datagram[4:]) != uint16(netlink.Error) ||
+		binary.NativeEndian.Uint32(datagram[8:]) != sequence {
+		return false, nil
+	}
+	if code := int32(binary.NativeEndian.Uint32(datagram[16:])); code != 0 {
+		return true, syscall.Errno(-code)
+	}
+	return true, nil
+}

@@ -1,0 +1,201 @@
+package nflog
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/ulogd-go/ulogd/pkg/event"
+	"github.com/ulogd-go/ulogd/pkg/link"
+	"github.com/ulogd-go/ulogd/pkg/logging"
+	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/nlsock"
+	"github.com/ulogd-go/ulogd/pkg/plugin"
+	"github.com/ulogd-go/ulogd/pkg/stats"
+)
+
+// source is the input. All but Links is called on the pipeline's goroutine.
+type source struct {
+	options
+	nflog.Decoder
+	env   *plugin.Env
+	links *link.Table // nil unless somebody asks for names
+	sock  *nlsock.Socket
+	stop  func() bool // ends the watch over the context
+
+	size, limit int // of the receive buffer
+	full        bool
+	gaps        gaps
+	counters
+}
+
+// counters are what becomes of the kernel's messages.
+type counters struct {
+	packets, malformed, truncated, foreign, overruns *stats.Counter
+	seenTruncated, seenForeign                       uint64
+}
+
+func open(o options, env *plugin.Env) (plugin.Source, error) {
+	if o.BufSize < minBufSize {
+		return nil, fmt.Errorf("bufsize = %d: too small for a packet; use at least %d", o.BufSize, minBufSize)
+	}
+	s := &source{options: o, env: env}
+	s.Decoder = nflog.Decoder{Label: uint8(o.Label), SeqLocal: o.SeqLocal, SeqGlobal: o.SeqGlobal}
+	s.gaps = gaps{
+		lost:  env.Stats.Counter("packets_lost", "packets that the kernel numbered and could not hand over"),
+		tally: logging.NewTally(env.Log, slog.LevelError, fmt.Sprintf("lost %%d packets of group %d", uint16(o.Group))),
+	}
+	s.counters = counters{
+		packets:   env.Stats.Counter("packets", "packets received"),
+		malformed: env.Stats.Counter("messages_malformed", "messages dropped because their lengths are wrong"),
+		truncated: env.Stats.Counter("datagrams_truncated", "datagrams dropped because they were longer than bufsize"),
+		foreign:   env.Stats.Counter("datagrams_foreign", "datagrams dropped because a process and not the kernel had sent them"),
+		overruns:  env.Stats.Counter("overruns", "times that the kernel found the receive buffer full"),
+	}
+	return s, nil
+}
+
+// minBufSize has room for the smallest datagram that is any use.
+const minBufSize = 4096
+
+// Links is the table of the interfaces in the network namespace that is listened in.
+func (s *source) Links() *link.Table {
+	if s.links == nil {
+		s.links = link.NewTable(nil)
+	}
+	return s.links
+}
+
+// Read waits for a datagram, and takes what else is there until the batch is
+// large enough.
+func (s *source) Read(ctx context.Context, b *event.Batch) error {
+	if s.stop == nil {
+		s.stop = context.AfterFunc(ctx, s.sock.Interrupt)
+	}
+	for b.Len() < enough && len(b.Buf) < enoughBytes {
+		b.Buf = slices.Grow(b.Buf, s.BufSize)
+		n, err := s.sock.Receive(b.Buf, b.Len() == 0)
+		if err != nil {
+			return s.interrupted(ctx, err)
+		}
+		if n == 0 {
+			break
+		}
+		b.Now = s.env.Now()
+		off := len(b.Buf)
+		b.Buf = b.Buf[:off+n]
+		s.datagram(b, off)
+	}
+	s.count(b.Len())
+	return nil
+}
+
+// A batch with this much is passed on although more could be read.
+const (
+	enough      = 128
+	enoughBytes = 256 << 10
+)
+
+func (s *source) interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("group %d: receive: %w", uint16(s.Group), err)
+}
+
+// datagram decodes the messages from off to the end of the batch's buffer.
+func (s *source) datagram(b *event.Batch, off int) {
+	end := len(b.Buf)
+	for rest := b.Buf[off:end]; ; {
+		m, tail, ok := nflog.NextMessage(rest)
+		if !ok {
+			if len(rest) > 0 {
+				s.malformed.Add(1)
+			}
+			return
+		}
+		if m.Type == nflog.TypePacket {
+			body := end - len(rest) + nflog.HeaderLen
+			s.packet(b, body, body+len(m.Body))
+		}
+		rest = tail
+	}
+}
+
+func (s *source) packet(b *event.Batch, off, end int) {
+	if err := s.Decode(b, off, end); err != nil {
+		s.malformed.Add(1)
+		return
+	}
+	if s.HasSeq {
+		s.gaps.next(s.Seq)
+	}
+}
+
+func (s *source) count(packets int) {
+	s.packets.Add(uint64(packets))
+	if n := s.sock.Truncated; n != s.seenTruncated {
+		s.truncated.Add(n - s.seenTruncated)
+		s.seenTruncated = n
+	}
+	if n := s.sock.Foreign; n != s.seenForeign {
+		s.foreign.Add(n - s.seenForeign)
+		s.seenForeign = n
+	}
+}
+
+// gaps finds the packets that are missing in the sequence.
+type gaps struct {
+	expected uint32 // 0 at first: the kernel counts from there
+	lost     *stats.Counter
+	tally    *logging.Tally
+}
+
+func (g *gaps) next(seq uint32) {
+	missing := seq - g.expected
+	g.expected = seq + 1
+	if missing == 0 {
+		return
+	}
+	g.lost.Add(uint64(missing))
+	g.tally.Add(uint64(missing))
+}
+
+// overrun reacts to ENOBUFS as ulogd does: by a larger buffer, as far as that goes.
+func (s *source) overrun() {
+	s.overruns.Add(1)
+	if s.full {
+		return
+	}
+	if 2*s.size > s.limit {
+		s.full = true
+		s.notice(fmt.Sprintf("Maximum buffer size (%d) in NFLOG has been reached. Please, consider rising "+
+			"`netlink_socket_buffer_size` and `netlink_socket_buffer_maxsize` clauses.", s.limit))
+		return
+	}
+	s.size *= 2
+	got, err := s.sock.SetReadBuffer(s.size)
+	if err != nil {
+		s.full = true
+		s.env.Log.Error(fmt.Sprintf("receive buffer of %d bytes: %v", s.size, err))
+		return
+	}
+	s.notice(fmt.Sprintf("We are losing events, increasing buffer size to %d", got))
+}
+
+func (s *source) notice(text string) {
+	s.env.Log.Log(context.Background(), logging.Notice, text)
+}
+
+// Close ends the group and gives the socket up.
+func (s *source) Close() error {
+	if s.stop != nil {
+		s.stop()
+	}
+	s.gaps.tally.Flush()
+	if s.links != nil {
+		_ = s.links.Close()
+	}
+	return s.sock.Close()
+}

@@ -1,0 +1,138 @@
+package nflog
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/nlsock"
+)
+
+// Open binds the group.
+func (s *source) Open() (err error) {
+	if s.sock, err = nlsock.Dial(unix.NETLINK_NETFILTER, s.NetNS); err != nil {
+		return fmt.Errorf("netlink socket: %w", err)
+	}
+	s.sock.Overrun = s.overrun
+	defer func() {
+		if err != nil {
+			s.sock.Close()
+		}
+	}()
+	if err := s.openLinks(); err != nil {
+		return err
+	}
+	if err := s.setBuffer(); err != nil {
+		return err
+	}
+	if uint16(s.Group) == 0 || s.BindFamilies {
+		if err := s.bindFamilies(); err != nil {
+			return err
+		}
+	}
+	return s.bindGroup(s.group(s.bytesWanted(s.Extent)))
+}
+
+// openLinks fills the table of interfaces if somebody wants their names.
+func (s *source) openLinks() error {
+	if s.links == nil {
+		return nil
+	}
+	if s.NetNS == "" {
+		return s.links.Open(0)
+	}
+	ns, err := os.Open(s.NetNS)
+	if err != nil {
+		return fmt.Errorf("network namespace: %w", err)
+	}
+	defer ns.Close()
+	return s.links.Open(int(ns.Fd()))
+}
+
+func (s *source) setBuffer() error {
+	s.size, s.limit = s.socketSizes()
+	got, err := s.sock.SetReadBuffer(s.size)
+	if err != nil {
+		return fmt.Errorf("netlink_socket_buffer_size = %d: %w", s.size, err)
+	}
+	s.notice(fmt.Sprintf("NFLOG netlink buffer size has been set to %d", got))
+	return nil
+}
+
+// bindFamilies makes nfnetlink_log the logger of the families that ulogd takes.
+func (s *source) bindFamilies() error {
+	for _, family := range []byte{nflog.FamilyIPv4, nflog.FamilyIPv6, nflog.FamilyBridge} {
+		if s.Unbind {
+			s.notice(fmt.Sprintf("forcing unbind of existing log handler for protocol %d", family))
+			if err := s.sock.Request(nflog.TypeConfig, nflog.UnbindFamily(family)); err != nil {
+				return s.explain(fmt.Sprintf("unable to force-unbind existing log handler for protocol %d", family), err)
+			}
+		}
+		if err := s.sock.Request(nflog.TypeConfig, nflog.BindFamily(family)); err != nil {
+			return s.explain(fmt.Sprintf("unable to bind to protocol family %d", family), err)
+		}
+	}
+	return nil
+}
+
+// bindGroup binds the group. A kernel that can't attach what connection tracking
+// knows refuses the flag: that is reported, and the group works without.
+func (s *source) bindGroup(g nflog.Group) error {
+	err := s.sock.Request(nflog.TypeConfig, g.Bind())
+	if err != nil && g.Flags&nflog.FlagConntrack != 0 && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EBUSY) {
+		s.env.Log.Error(fmt.Sprintf("unable to set flags 0x%x: %v; going on without attach_conntrack (load the kernel module nf_conntrack_netlink)", g.Flags, err))
+		g.Flags &^= nflog.FlagConntrack
+		err = s.sock.Request(nflog.TypeConfig, g.Bind())
+	}
+	if err != nil {
+		return s.explain(fmt.Sprintf("unable to bind to log group %d", g.Number), err)
+	}
+	return nil
+}
+
+// explain says what the kernel's refusal means and what to do.
+func (s *source) explain(what string, err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EBUSY):
+		if owner := s.owner(); owner != "" {
+			return fmt.Errorf("%s: the group is in use by %s; stop that, or choose another group", what, owner)
+		}
+		return fmt.Errorf("%s: %w: the capability CAP_NET_ADMIN is missing; run as root, or grant it "+
+			"(AmbientCapabilities=CAP_NET_ADMIN in the unit, or setcap cap_net_admin+ep on the program)", what, err)
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("%s: %w; the kernel may lack it: modprobe nfnetlink_log", what, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// owner names who has bound the group, and is empty if nobody has.
+func (s *source) owner() string {
+	if s.NetNS != "" {
+		return "" // the list at hand is that of another namespace
+	}
+	f, err := os.Open("/proc/self/" + nflog.ProcFile)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	list, _ := nflog.ParseProc(f)
+	for _, b := range list {
+		if b.Group == uint16(s.Group) {
+			return describe(b.PortID)
+		}
+	}
+	return ""
+}
+
+func describe(portID uint32) string {
+	text := fmt.Sprintf("port id %d", portID)
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", portID))
+	if err != nil {
+		return text
+	}
+	return fmt.Sprintf("%s (%s)", text, strings.TrimSpace(string(name)))
+}
