@@ -14,6 +14,7 @@ import (
 
 	nflog "github.com/florianl/go-nflog/v2"
 	"github.com/google/go-cmp/cmp"
+	wire "github.com/ulogd-go/ulogd/pkg/nflog"
 )
 
 // frameMAC is where the frames of a Maker come from; the guest's own packets
@@ -318,20 +319,9 @@ func TestKernelListeners(t *testing.T) {
 		t.Errorf("waiting for a group that nobody reads gave %v", err)
 	}
 	read(t, ns, 9)
-	got := must[Listener](t)(ns.WaitListener(t.Context(), 9))
-	if got.Group != 9 || got.PortID == 0 || got.CopyMode != nflog.CopyPacket {
+	got := must[wire.Bound](t)(ns.WaitListener(t.Context(), 9))
+	if got.Group != 9 || got.PortID == 0 || got.CopyMode != int(nflog.CopyPacket) {
 		t.Errorf("listener %+v, want group 9 with a port and packets copied", got)
-	}
-}
-
-func TestParseListeners(t *testing.T) {
-	got, err := parseListeners(strings.NewReader("    5   4711    12 2 65531    100  1\n"))
-	want := []Listener{{Group: 5, PortID: 4711, Queued: 12, CopyMode: 2, CopyRange: 65531, FlushTimeout: 100, Users: 1}}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
-	}
-	if _, err := parseListeners(strings.NewReader("nonsense\n")); err == nil {
-		t.Error("nonsense was taken for a listener")
 	}
 }
 
