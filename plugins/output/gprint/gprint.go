@@ -3,13 +3,9 @@
 package gprint
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
-	"github.com/ulogd-go/ulogd/pkg/outfile"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
 	"github.com/ulogd-go/ulogd/pkg/stamp"
@@ -19,24 +15,25 @@ func init() {
 	plugin.Default.Register(plugin.NewOutput(plugin.Info{
 		Name: "GPRINT", Summary: "writes each event as a line of name=value pairs",
 		Takes: plugin.Raw | plugin.Packet | plugin.Flow | plugin.Sum,
-	}, options{File: "/var/log/ulogd_gprint.log", Options: queue.Defaults}, open))
+	}, options{
+		FileOptions: plugin.FileOptions{File: "/var/log/ulogd_gprint.log"},
+		Options:     queue.Defaults,
+	}, open))
 }
 
 type options struct {
-	File      string `toml:"file" doc:"path of the output file, which may be a named pipe"`
-	Sync      bool   `toml:"sync" doc:"write each batch of packets at once, and not up to a second later"`
-	Timestamp bool   `toml:"timestamp" doc:"begin each line with the time of writing, as timestamp=YYYY/MM/DD-hh:mm:ss"`
-	Extra     bool   `toml:"extra" extra:"true" doc:"write the keys, too, that ulogd does not have"`
+	plugin.FileOptions
+	Timestamp bool `toml:"timestamp" doc:"begin each line with the time of writing, as timestamp=YYYY/MM/DD-hh:mm:ss"`
+	Extra     bool `toml:"extra" extra:"true" doc:"write the keys, too, that ulogd does not have"`
 	queue.Options
 }
 
 type gprint struct {
-	options
-	files *outfile.Set
-	file  *outfile.File
-	now   func() time.Time
-	clock *stamp.Clock
-	stamp []byte // how the lines of one Encode begin
+	plugin.File
+	extra, timestamp bool
+	now              func() time.Time
+	clock            *stamp.Clock
+	stamp            []byte // how the lines of one Encode begin
 
 	all     []event.Bound
 	columns []column
@@ -49,7 +46,13 @@ type column struct {
 }
 
 func open(o options, env *plugin.Env) (plugin.Output, error) {
-	return &gprint{options: o, files: env.Files, now: env.Now, clock: stamp.NewClock(env.Zone)}, nil
+	return &gprint{
+		File:      plugin.File{FileOptions: o.FileOptions, QueueOptions: o.Options, Files: env.Files},
+		extra:     o.Extra,
+		timestamp: o.Timestamp,
+		now:       env.Now,
+		clock:     stamp.NewClock(env.Zone),
+	}, nil
 }
 
 func (p *gprint) Bind(b *event.Binder) {
@@ -59,7 +62,7 @@ func (p *gprint) Bind(b *event.Binder) {
 
 // prints tells whether values of k appear in a line.
 func (p *gprint) prints(k event.Key) bool {
-	return k.Kind != event.Raw && k.Kind != event.Literal && (p.Extra || !k.Extra)
+	return k.Kind != event.Raw && k.Kind != event.Literal && (p.extra || !k.Extra)
 }
 
 func (p *gprint) label() {
@@ -69,15 +72,8 @@ func (p *gprint) label() {
 	}
 }
 
-func (p *gprint) Queue() (queue.Options, queue.Batching) {
-	if p.Sync {
-		return p.Options, queue.Batching{}
-	}
-	return p.Options, queue.Batching{Age: time.Second}
-}
-
 func (p *gprint) Encode(blk *queue.Block, rows *event.Rows) {
-	if p.Timestamp {
+	if p.timestamp {
 		p.stamp = append(p.clock.AppendSlashed(append(p.stamp[:0], "timestamp="...), p.now()), ',')
 	}
 	for e := range rows.All() {
@@ -101,43 +97,4 @@ func (p *gprint) appendPairs(dst []byte, b *event.Batch, e event.Event) []byte {
 		}
 	}
 	return dst
-}
-
-func (p *gprint) Connect(context.Context) error {
-	if err := p.Close(); err != nil {
-		return err
-	}
-	f, err := p.files.Open(p.File)
-	if errors.Is(err, outfile.ErrNoReader) {
-		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
-	}
-	if err != nil {
-		return fmt.Errorf("%w; make its directory writable for the daemon, or set file to another path", err)
-	}
-	p.file = f
-	return nil
-}
-
-func (p *gprint) Write(_ context.Context, blk *queue.Block) error {
-	err := p.file.Write(blk.Data)
-	if errors.Is(err, outfile.ErrNoReader) {
-		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
-	}
-	return err
-}
-
-func (p *gprint) Reopen() error {
-	if p.file == nil {
-		return nil
-	}
-	return p.file.Reopen()
-}
-
-func (p *gprint) Close() error {
-	f := p.file
-	if f == nil {
-		return nil
-	}
-	p.file = nil
-	return f.Close()
 }

@@ -3,13 +3,7 @@
 package oprint
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"time"
-
 	"github.com/ulogd-go/ulogd/pkg/event"
-	"github.com/ulogd-go/ulogd/pkg/outfile"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
 )
@@ -18,20 +12,21 @@ func init() {
 	plugin.Default.Register(plugin.NewOutput(plugin.Info{
 		Name: "OPRINT", Summary: "writes each value on a line of its own",
 		Takes: plugin.Packet | plugin.Flow,
-	}, options{File: "/var/log/ulogd_oprint.log", Options: queue.Defaults}, open))
+	}, options{
+		FileOptions: plugin.FileOptions{File: "/var/log/ulogd_oprint.log"},
+		Options:     queue.Defaults,
+	}, open))
 }
 
 type options struct {
-	File  string `toml:"file" doc:"path of the output file, which may be a named pipe"`
-	Sync  bool   `toml:"sync" doc:"write each batch of packets at once, and not up to a second later"`
-	Extra bool   `toml:"extra" extra:"true" doc:"write the keys, too, that ulogd does not have"`
+	plugin.FileOptions
+	Extra bool `toml:"extra" extra:"true" doc:"write the keys, too, that ulogd does not have"`
 	queue.Options
 }
 
 type oprint struct {
-	options
-	files *outfile.Set
-	file  *outfile.File
+	plugin.File
+	extra bool
 
 	all     []event.Bound
 	columns []column
@@ -49,11 +44,14 @@ const (
 )
 
 func open(o options, env *plugin.Env) (plugin.Output, error) {
-	return &oprint{options: o, files: env.Files}, nil
+	return &oprint{
+		File:  plugin.File{FileOptions: o.FileOptions, QueueOptions: o.Options, Files: env.Files},
+		extra: o.Extra,
+	}, nil
 }
 
 func (p *oprint) Bind(b *event.Binder) {
-	b.All(&p.all, func(k event.Key) bool { return p.Extra || !k.Extra })
+	b.All(&p.all, func(k event.Key) bool { return p.extra || !k.Extra })
 	b.After(p.label)
 }
 
@@ -62,13 +60,6 @@ func (p *oprint) label() {
 	for _, k := range p.all {
 		p.columns = append(p.columns, column{[]byte(k.Name + "="), k.Slot})
 	}
-}
-
-func (p *oprint) Queue() (queue.Options, queue.Batching) {
-	if p.Sync {
-		return p.Options, queue.Batching{}
-	}
-	return p.Options, queue.Batching{Age: time.Second}
 }
 
 func (p *oprint) Encode(blk *queue.Block, rows *event.Rows) {
@@ -91,43 +82,4 @@ func appendValue(dst []byte, b *event.Batch, v event.Value) []byte {
 		dst, _ = b.AppendText(dst, v)
 	}
 	return append(dst, '\n')
-}
-
-func (p *oprint) Connect(context.Context) error {
-	if err := p.Close(); err != nil {
-		return err
-	}
-	f, err := p.files.Open(p.File)
-	if errors.Is(err, outfile.ErrNoReader) {
-		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
-	}
-	if err != nil {
-		return fmt.Errorf("%w; make its directory writable for the daemon, or set file to another path", err)
-	}
-	p.file = f
-	return nil
-}
-
-func (p *oprint) Write(_ context.Context, blk *queue.Block) error {
-	err := p.file.Write(blk.Data)
-	if errors.Is(err, outfile.ErrNoReader) {
-		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
-	}
-	return err
-}
-
-func (p *oprint) Reopen() error {
-	if p.file == nil {
-		return nil
-	}
-	return p.file.Reopen()
-}
-
-func (p *oprint) Close() error {
-	f := p.file
-	if f == nil {
-		return nil
-	}
-	p.file = nil
-	return f.Close()
 }

@@ -5,12 +5,9 @@ package pcap
 import (
 	"context"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"sync"
-	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/logging"
@@ -27,38 +24,29 @@ func init() {
 	plugin.Default.Register(plugin.NewOutput(plugin.Info{
 		Name: "PCAP", Summary: "writes packets into a capture file",
 		Takes: plugin.Packet,
-	}, options{File: "/var/log/ulogd.pcap", Options: queue.Defaults}, l.open))
+	}, options{
+		FileOptions: plugin.FileOptions{File: "/var/log/ulogd.pcap"},
+		Options:     queue.Defaults,
+	}, l.open))
 }
 
 type options struct {
-	File string `toml:"file" doc:"path of the capture file, which may be a named pipe"`
-	Sync bool   `toml:"sync" doc:"write each batch of packets at once, and not up to a second later"`
+	plugin.FileOptions
 	queue.Options
 }
 
 // locks has a lock for each path, which the outputs to that path hold from the
 // look whether the file is empty to the end of the write.
-type locks struct {
-	mu    sync.Mutex
-	paths map[string]*sync.Mutex
-}
+type locks struct{ paths sync.Map }
 
 func (l *locks) of(path string) *sync.Mutex {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.paths == nil {
-		l.paths = make(map[string]*sync.Mutex)
-	}
-	if l.paths[path] == nil {
-		l.paths[path] = new(sync.Mutex)
-	}
-	return l.paths[path]
+	m, _ := l.paths.LoadOrStore(path, new(sync.Mutex))
+	return m.(*sync.Mutex)
 }
 
 type pcap struct {
-	options
-	env    *plugin.Env
-	header []byte
+	plugin.File
+	header []byte // of the file
 
 	pkt, pktlen, totlen, sec, usec, family, payloadlen event.Slot
 
@@ -72,15 +60,16 @@ type pcap struct {
 }
 
 func (l *locks) open(o options, env *plugin.Env) (plugin.Output, error) {
-	return &pcap{
-		options: o,
-		env:     env,
+	p := &pcap{
+		File:    plugin.File{FileOptions: o.FileOptions, QueueOptions: o.Options, Files: env.Files},
 		header:  fileHeader(stamp.SecondsWest(env.Zone, env.Now())),
 		lock:    l.of(o.File),
 		dropped: env.Stats.Counter("packets_without_payload", "packets of which no byte was logged, so that they were not written"),
 		dropping: logging.NewTally(env.Log, slog.LevelWarn,
 			"%d packets came without a payload and were not written; see copy_range of the input and the size limit of the firewall rule"),
-	}, nil
+	}
+	p.Begin = p.begin
+	return p, nil
 }
 
 // The file header (draft-ietf-opsawg-pcap, section 4).
@@ -110,13 +99,6 @@ func (p *pcap) Bind(b *event.Binder) {
 	b.In(&p.usec, "oob.time.usec", event.U32)
 	b.In(&p.family, "oob.family", event.U8)
 	b.In(&p.payloadlen, "ip6.payloadlen", event.U16)
-}
-
-func (p *pcap) Queue() (queue.Options, queue.Batching) {
-	if p.Sync {
-		return p.Options, queue.Batching{}
-	}
-	return p.Options, queue.Batching{Age: time.Second}
 }
 
 func (p *pcap) Encode(blk *queue.Block, rows *event.Rows) {
@@ -160,93 +142,68 @@ func (p *pcap) originalLen(e event.Event, captured uint32) uint32 {
 	return captured
 }
 
-func (p *pcap) Connect(context.Context) error {
-	if err := p.Close(); err != nil {
-		return err
-	}
-	f, err := p.env.Files.Open(p.File)
-	if errors.Is(err, outfile.ErrNoReader) {
-		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
-	}
-	if err != nil {
-		return fmt.Errorf("%w; make its directory writable for the daemon, or set file to another path", err)
-	}
-	p.file, p.cut = f, false
-	p.owed = isStream(p.File)
-	if err := p.write(nil); errors.Is(err, plugin.ErrNotConnected) {
-		return err
-	} else if err != nil {
-		p.env.Log.Error(fmt.Sprintf("%v; trying again with the first packets", err))
-	}
-	return nil
+// Connect owes a header to the reader of a pipe, since each connection is a
+// capture of its own.
+func (p *pcap) Connect(ctx context.Context) error {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	p.owed = p.owed || isStream(p.FileOptions.File)
+	return p.File.Connect(ctx)
 }
 
-// isStream tells whether path is a pipe or a terminal: then each connection is a
-// capture of its own.
+// isStream tells whether path is a pipe or a terminal.
 func isStream(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && !info.Mode().IsRegular()
 }
 
-// write appends a block, and before it the header if the file is empty. The same
+// begin writes the header at once, as a reader of the file expects it, unless a
+// block has to be tried again: that brings the header along.
+func (p *pcap) begin(f *outfile.File) error {
+	p.file = f
+	if p.cut {
+		return nil
+	}
+	return p.append(context.Background(), nil)
+}
+
+// append appends a block, and before it the header if that is owed. The same
 // header goes before the same block when a write is tried again, since the file
-// remembers how far it got.
-func (p *pcap) write(block []byte) error {
-	p.lock.Lock()
-	defer p.lock.Unlock()
+// remembers how far it got. The lock is held.
+func (p *pcap) append(ctx context.Context, block []byte) error {
 	empty, err := p.file.Empty()
 	if err != nil {
 		return err
 	}
-	if empty {
-		p.owed = true
-	}
+	p.owed = p.owed || empty
 	if p.owed {
 		block = append(p.header[:len(p.header):len(p.header)], block...)
 	}
 	if len(block) == 0 {
 		return nil
 	}
-	err = p.file.Write(block)
-	if errors.Is(err, outfile.ErrNoReader) {
-		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
+	if err := p.File.Write(ctx, &queue.Block{Data: block}); err != nil {
+		return err
 	}
-	if err == nil {
-		p.owed = false
-	}
-	return err
+	p.owed = false
+	return nil
 }
 
-func (p *pcap) Write(_ context.Context, blk *queue.Block) error {
-	err := p.write(blk.Data)
+func (p *pcap) Write(ctx context.Context, blk *queue.Block) error {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	err := p.append(ctx, blk.Data)
 	p.cut = err != nil
 	return err
 }
 
-// Reopen writes the header at once, as a reader of the new file expects it,
-// unless a block has to be tried again: that brings the header along.
 func (p *pcap) Reopen() error {
-	if p.file == nil {
-		return nil
-	}
-	if err := p.reopen(); err != nil || p.cut {
-		return err
-	}
-	return p.write(nil)
-}
-
-func (p *pcap) reopen() error {
 	p.lock.Lock()
 	defer p.lock.Unlock()
-	return p.file.Reopen()
+	return p.File.Reopen()
 }
 
 func (p *pcap) Close() error {
-	f := p.file
-	if f == nil {
-		return nil
-	}
-	p.file = nil
 	p.dropping.Flush()
-	return f.Close()
+	return p.File.Close()
 }

@@ -362,13 +362,14 @@ func TestMissingDirectory(t *testing.T) {
 	}
 }
 
-// TestFullDisk: a disk without room leaves the rows to be tried again.
 func TestFullDisk(t *testing.T) {
 	out, blk := start(t, "/dev/full", new(outfile.Set), time.UTC)
-	connect(t, out)
+	if err := out.Connect(context.Background()); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("connect: %v, want ENOSPC", err)
+	}
 	for range 2 {
 		if err := out.Write(context.Background(), blk); !errors.Is(err, syscall.ENOSPC) {
-			t.Errorf("%v, want ENOSPC", err)
+			t.Errorf("write: %v, want ENOSPC", err)
 		}
 		if err := out.(plugin.Reopener).Reopen(); err != nil {
 			t.Errorf("reopen: %v", err)
