@@ -1,0 +1,78 @@
+// Package xml is the output XML, which writes what the kernel said about each
+// packet as an XML record. See reference page "ulogd2-outputs", section 8.
+package xml
+
+import (
+	"time"
+
+	"github.com/ulogd-go/ulogd/pkg/event"
+	"github.com/ulogd-go/ulogd/pkg/plugin"
+	"github.com/ulogd-go/ulogd/pkg/queue"
+)
+
+func init() {
+	plugin.Default.Register(plugin.NewOutput(plugin.Info{
+		Name: "XML", Summary: "writes XML documents, a new one on each start and rotation",
+		Takes: plugin.Raw | plugin.Flow | plugin.Sum,
+	}, options{Directory: "/var/log/", Options: queue.Defaults}, open))
+}
+
+type options struct {
+	Directory string `toml:"directory" doc:"where the files are made, named ulogd-KIND-DDMMYYYY-hhmmss.xml; KIND is pkt, flow or sum"`
+	Sync      bool   `toml:"sync" doc:"write each batch at once; otherwise records may wait in memory for up to a second"`
+	Stdout    bool   `toml:"stdout" doc:"write to the standard output, and not to a file"`
+	Escape    bool   `toml:"escape" extra:"true" doc:"write prefixes so that the document is well-formed whatever they hold; ulogd copies them byte for byte"`
+	queue.Options
+}
+
+type xml struct {
+	options
+	document
+
+	now  func() time.Time
+	zone *time.Location
+	when []byte // the time of one Encode
+
+	raw, ct, sum event.Slot
+}
+
+func open(o options, env *plugin.Env) (plugin.Output, error) {
+	return &xml{
+		options: o,
+		document: document{
+			directory: o.Directory,
+			stdout:    o.Stdout,
+			kind:      kindOf(env.Input),
+			env:       env,
+		},
+		now:  env.Now,
+		zone: env.Zone,
+	}, nil
+}
+
+func (x *xml) Bind(b *event.Binder) {
+	b.Optional(&x.ct, "ct", event.Raw)
+	b.Optional(&x.raw, "raw", event.Raw)
+	b.Optional(&x.sum, "sum", event.Raw)
+}
+
+func (x *xml) Queue() (queue.Options, queue.Batching) {
+	if x.Sync {
+		return x.options.Options, queue.Batching{}
+	}
+	return x.options.Options, queue.Batching{Age: time.Second}
+}
+
+// Encode makes a record of each event that is a packet of NFLOG.
+func (x *xml) Encode(blk *queue.Block, rows *event.Rows) {
+	x.when = appendWhen(x.when[:0], x.now().In(x.zone))
+	for e := range rows.All() {
+		if !e.Has(x.raw) {
+			continue
+		}
+		var p packet
+		p.read(rows.Bytes(e[x.raw]))
+		blk.Data = p.append(blk.Data, x.when, x.Escape)
+		blk.End()
+	}
+}

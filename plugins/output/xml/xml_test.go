@@ -1,0 +1,184 @@
+package xml
+
+import (
+	"bytes"
+	stdxml "encoding/xml"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ulogd-go/ulogd/pkg/event"
+	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/plugin"
+	"github.com/ulogd-go/ulogd/pkg/plugintest"
+	"github.com/ulogd-go/ulogd/pkg/queue"
+)
+
+const when = "<when><hour>7</hour><min>57</min><sec>13</sec><wday>2</wday><day>23</day><month>11</month><year>2026</year></when>"
+
+var keys = []event.Key{{Name: "raw", Kind: event.Raw}, {Name: "ct", Kind: event.Raw}}
+
+// message is an NFLOG message without its netlink header: IPv4, group 1.
+func message(attrs ...[]byte) []byte {
+	return append([]byte{2, 0, 0, 1}, bytes.Join(attrs, nil)...)
+}
+
+func attr(typ uint16, value ...byte) []byte { return nflog.AppendAttr(nil, typ, value...) }
+
+func prefix(s string) []byte { return attr(nflog.AttrPrefix, append([]byte(s), 0)...) }
+
+// bridged is a packet with everything that a record can show, and some that it
+// does not show.
+var bridged = message(
+	attr(nflog.AttrPacketHdr, 0x08, 0x00, 2, 0),
+	prefix("brnf: "),
+	attr(nflog.AttrIfindexIn, 0, 0, 0, 10),
+	attr(nflog.AttrIfindexOut, 0, 0, 0, 10),
+	attr(nflog.AttrPhysIn, 0, 0, 0, 11),
+	attr(nflog.AttrPhysOut, 0, 0, 0, 12),
+	attr(nflog.AttrMark, 0xff, 0, 0, 1),
+	attr(nflog.AttrHWAddr, 0, 6, 0, 0, 2, 0, 0, 0, 0xbe, 0xef, 0, 0),
+	attr(nflog.AttrUID, 0, 0, 0, 0),
+	attr(nflog.AttrSeq, 0, 0, 0, 1),
+	attr(nflog.AttrPayload, 0x45, 0, 0, 0x1c),
+)
+
+func TestEncode(t *testing.T) {
+	tests := []struct {
+		name string
+		raw  []byte
+		opts plugintest.Options
+		want string
+	}{
+		{
+			name: "everything",
+			raw:  bridged,
+			want: "<prefix>brnf: </prefix><hook>2</hook><hw><proto>0800</proto><src>02000000beef</src></hw>" +
+				"<mark>4278190081</mark><indev>10</indev><outdev>10</outdev><physindev>11</physindev><physoutdev>12</physoutdev>" +
+				"<payload>4500001c</payload>",
+		},
+		{
+			name: "OUTPUT: no hardware address; an empty prefix; mark 0",
+			raw: message(attr(nflog.AttrPacketHdr, 0x86, 0xdd, 3, 0), prefix(""),
+				attr(nflog.AttrMark, 0, 0, 0, 0), attr(nflog.AttrIfindexOut, 0, 0, 0, 11)),
+			want: "<prefix></prefix><hook>3</hook><hw><proto>86dd</proto></hw><outdev>11</outdev>",
+		},
+		{name: "no attribute", raw: message(), want: ""},
+		{name: "no message", raw: []byte{2}, want: ""},
+		{
+			name: "an attribute that claims more than there is",
+			raw:  append(message(prefix("a")), 0xff, 0, nflog.AttrPayload, 0, 1, 2),
+			want: "<prefix>a</prefix>",
+		},
+		{
+			name: "attributes that are too short, an address that claims too much",
+			raw: message(attr(nflog.AttrPacketHdr, 8, 0), attr(nflog.AttrIfindexIn, 1),
+				attr(nflog.AttrHWAddr, 6), attr(nflog.AttrPacketHdr, 8, 0, 1), attr(nflog.AttrHWAddr, 0xff, 0xff, 0, 0, 7)),
+			want: "<hook>1</hook><hw><proto>0800</proto><src>07</src></hw>",
+		},
+		{
+			name: "more than ulogd's 4095 bytes",
+			raw:  message(attr(nflog.AttrPayload, make([]byte, 3000)...)),
+			want: "<payload>" + strings.Repeat("00", 3000) + "</payload>",
+		},
+		{
+			name: "markup, control bytes and invalid UTF-8 as they are",
+			raw:  message(prefix("<a href=\"x\">&amp;</a> \x01\xff")),
+			want: "<prefix><a href=\"x\">&amp;</a> \x01\xff</prefix>",
+		},
+		{
+			name: "escaped",
+			raw:  message(prefix("<a href=\"x\">&amp;</a>\t\r\n\x01\xff \xef\xbf\xbf é")),
+			opts: plugintest.Options{"escape": "1"},
+			want: "<prefix>&lt;a href=\"x\"&gt;&amp;amp;&lt;/a&gt;\t&#13;\n\ufffd\ufffd \ufffd é</prefix>",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			rows := plugintest.Output(t, "XML", tt.opts, keys, plugintest.Event{"raw": tt.raw})
+			if len(rows) != 1 {
+				t.Fatalf("%d rows, want 1", len(rows))
+			}
+			if diff := cmp.Diff("<log>"+when+tt.want+"</log>\n", string(rows[0])); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestWhenIsLocal(t *testing.T) {
+	sunday := time.Date(2027, time.January, 3, 4, 5, 6, 0, time.FixedZone("", 3600))
+	want := "<when><hour>4</hour><min>05</min><sec>06</sec><wday>1</wday><day>3</day><month>1</month><year>2027</year></when>"
+	b := plugintest.Bench{Plugin: "XML", Keys: keys, Env: func(env *plugin.Env) {
+		env.Zone = sunday.Location()
+		env.Now = func() time.Time { return sunday.UTC() }
+	}}
+	got := string(b.Output(t, plugintest.Event{"raw": message()})[0])
+	if want = "<log>" + want + "</log>\n"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// TestOnlyPackets: an event that is not a packet of NFLOG has no packet record.
+func TestOnlyPackets(t *testing.T) {
+	rows := plugintest.Output(t, "XML", nil, keys, plugintest.Event{"ct": []byte{1}}, plugintest.Event{"raw": message()})
+	if len(rows) != 1 {
+		t.Errorf("%d rows, want 1", len(rows))
+	}
+}
+
+func TestInputs(t *testing.T) {
+	var b event.Binder
+	plugintest.Bench{Plugin: "XML", Keys: keys}.Start(t).Instance.Bind(&b)
+	var got []string
+	for _, in := range b.Inputs() {
+		if !in.Optional || in.Kind != event.Raw {
+			t.Errorf("%+v, want optional and raw", in)
+		}
+		got = append(got, in.Name)
+	}
+	if diff := cmp.Diff([]string{"ct", "raw", "sum"}, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestEncodeDoesNotAllocate(t *testing.T) {
+	for _, escape := range []string{"0", "1"} {
+		plugintest.Allocs(t, "XML", plugintest.Options{"escape": escape}, keys,
+			plugintest.Event{"raw": bridged}, plugintest.Event{"raw": bridged})
+	}
+}
+
+func TestQueue(t *testing.T) {
+	for sync, want := range map[string]queue.Batching{"0": {Age: time.Second}, "1": {}} {
+		out := plugintest.Bench{Plugin: "XML", Options: plugintest.Options{"sync": sync}, Keys: keys}.Start(t).Output(t)
+		if o, got := out.Queue(); got != want || o != queue.Defaults {
+			t.Errorf("sync=%s: %+v, %+v", sync, o, got)
+		}
+	}
+}
+
+// FuzzEncode: with escape, any message makes a well-formed record of one line.
+func FuzzEncode(f *testing.F) {
+	f.Add(bridged)
+	f.Add(message(prefix("<&>\x00")))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var p packet
+		p.read(raw)
+		d := stdxml.NewDecoder(bytes.NewReader(p.append(nil, []byte(when), true)))
+		for {
+			_, err := d.Token()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
