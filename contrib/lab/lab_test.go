@@ -149,6 +149,13 @@ func TestKernelLinks(t *testing.T) {
 	f(host, "lo", 1, "127.0.0.1/8", "::1/128")
 	f(host, "va", 11, "192.0.2.1/24", "2001:db8::1/64")
 	f(guest, "vb", 22, "192.0.2.2/24", "2001:db8::2/64")
+	if err := guest.AddAddr("vb", "198.51.100.1/32"); err != nil {
+		t.Error(err)
+	}
+	if err := guest.AddAddr("vb", "198.51.100.1/32"); !errors.Is(err, os.ErrExist) {
+		t.Errorf("adding an address again gave %v, want that it exists", err)
+	}
+	f(guest, "vb", 22, "192.0.2.2/24", "198.51.100.1/32", "2001:db8::2/64")
 }
 
 func TestKernelDoReturns(t *testing.T) {

@@ -199,16 +199,36 @@ func (p Port) enslave(link netlink.Link) error {
 
 func (p Port) addAddrs(link netlink.Link) error {
 	for _, text := range p.Addrs {
-		addr, err := netlink.ParseAddr(text)
-		if err != nil {
-			return fmt.Errorf("address %q: %w", text, err)
-		}
-		if addr.IP.To4() == nil {
-			addr.Flags = unix.IFA_F_NODAD
-		}
-		if err := netlink.AddrAdd(link, addr); err != nil {
-			return fmt.Errorf("add address %s: %w", text, err)
+		if err := addAddr(link, text); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func addAddr(link netlink.Link, text string) error {
+	addr, err := netlink.ParseAddr(text)
+	if err != nil {
+		return fmt.Errorf("address %q: %w", text, err)
+	}
+	if addr.IP.To4() == nil {
+		addr.Flags = unix.IFA_F_NODAD
+	}
+	if err := netlink.AddrAdd(link, addr); err != nil {
+		return fmt.Errorf("add address %s: %w", text, err)
+	}
+	return nil
+}
+
+// AddAddr gives a link of the namespace one more address, for example
+// "192.0.2.1/24". On lo that makes all addresses of the prefix local. For one
+// that the link has already, errors.Is(err, os.ErrExist) holds.
+func (ns *NS) AddAddr(name, addr string) error {
+	return ns.Do(func() error {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return fmt.Errorf("find link %s: %w", name, err)
+		}
+		return addAddr(link, addr)
+	})
 }

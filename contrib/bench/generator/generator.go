@@ -1,11 +1,19 @@
 // Package generator offers a load of IPv4 packets to the firewall rules of a
-// network namespace: prebuilt packets through a raw socket over the loopback
-// device, many per system call, from one thread on one CPU.
+// network namespace: prebuilt packets that arrive on the loopback device, many
+// per system call, from one thread on one CPU.
+//
+// A packet socket sends them, because it is the cheapest: it takes the kernel
+// two thirds of the time of a raw IP socket, for which it looks up and
+// allocates a route each time. The packets pass the PREROUTING and INPUT hooks
+// like any that a network card received, but no OUTPUT hook.
 package generator
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"os"
 	"time"
 
 	"github.com/ulogd-go/ulogd/contrib/lab"
@@ -33,12 +41,16 @@ func (r Result) PerSecond() float64 { return float64(r.Offered) / r.Elapsed.Seco
 // that the system call is no longer what costs.
 const maxBatch = 32
 
-// Run sends the load inside the namespace, whose rules see each packet at the
-// OUTPUT and at the INPUT hook. The receiving end of the namespace answers
-// unless a rule drops the packet, so a rule of the INPUT hook should.
+// Run sends the load inside the namespace and gives its loopback device the
+// addresses that the packets go to. The namespace answers them unless a rule
+// drops them, so the one that logs should.
 func Run(ctx context.Context, ns *lab.NS, load Load) (Result, error) {
 	var result Result
-	err := ns.Do(func() error {
+	err := ns.AddAddr("lo", local.String())
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		return result, err
+	}
+	err = ns.Do(func() error {
 		return lab.Pinned(load.CPU, func() (err error) {
 			result, err = run(ctx, load)
 			return err
@@ -51,12 +63,12 @@ func Run(ctx context.Context, ns *lab.NS, load Load) (Result, error) {
 }
 
 func run(ctx context.Context, load Load) (result Result, err error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	fd, err := open()
 	if err != nil {
-		return result, fmt.Errorf("open raw socket: %w", err)
+		return result, err
 	}
 	defer unix.Close(fd)
-	train := newTrain(Packets(load.Seed, poolSize))
+	train := newTrain(Frames(load.Seed, poolSize))
 	start := time.Now()
 	for result.Offered < load.Count {
 		if err := ctx.Err(); err != nil {
@@ -71,6 +83,26 @@ func run(ctx context.Context, load Load) (result Result, err error) {
 	}
 	result.Elapsed = time.Since(start)
 	return result, nil
+}
+
+// open makes a socket that hands frames to the loopback device at once, past
+// its queue.
+func open() (int, error) {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open packet socket: %w", err)
+	}
+	lo, err := net.InterfaceByName("lo")
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: lo.Index})
+	}
+	if err == nil {
+		err = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1)
+	}
+	if err != nil {
+		return -1, errors.Join(fmt.Errorf("bind packet socket to lo: %w", err), unix.Close(fd))
+	}
+	return fd, nil
 }
 
 // due is how many packets are to be sent now. At a given rate the thread spins

@@ -3,6 +3,7 @@ package generator
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -12,18 +13,21 @@ import (
 	"github.com/ulogd-go/ulogd/contrib/lab"
 )
 
-func TestPackets(t *testing.T) {
-	packets := Packets(1, 10000)
+func TestFrames(t *testing.T) {
+	frames := Frames(1, 10000)
 	count := map[layers.IPProtocol]int{}
-	for i, b := range packets {
-		p := gopacket.NewPacket(b, layers.LayerTypeIPv4, gopacket.Default)
+	for i, b := range frames {
+		p := gopacket.NewPacket(b, layers.LayerTypeEthernet, gopacket.Default)
 		ip, ok := p.NetworkLayer().(*layers.IPv4)
 		load := p.TransportLayer() != nil || p.Layer(layers.LayerTypeICMPv4) != nil
-		if !ok || !load || int(ip.Length) != len(b) || len(b) < 40 || len(b) > 120 {
-			t.Fatalf("packet %d is not a good IPv4 packet of 40 to 120 bytes: %v", i, p)
+		if !ok || !load || int(ip.Length) != len(b)-headerLen || ip.Length < 40 || ip.Length > 120 {
+			t.Fatalf("frame %d is not a good IPv4 packet of 40 to 120 bytes: %v", i, p)
 		}
-		if !ip.DstIP.IsLoopback() || ip.SrcIP.IsLoopback() {
-			t.Fatalf("packet %d goes from %v to %v", i, ip.SrcIP, ip.DstIP)
+		if dst, _ := netip.AddrFromSlice(ip.DstIP); !local.Masked().Contains(dst) || ip.SrcIP[0] != 10 {
+			t.Fatalf("frame %d goes from %v to %v", i, ip.SrcIP, ip.DstIP)
+		}
+		if sum := checksum(ip.Contents); sum != 0 {
+			t.Fatalf("frame %d: header checksum is off by %#x", i, sum)
 		}
 		count[ip.Protocol]++
 	}
@@ -32,8 +36,8 @@ func TestPackets(t *testing.T) {
 			t.Errorf("%d of 10000 packets are %v, want about %d", got, proto, want)
 		}
 	}
-	if diff := cmp.Diff(packets, Packets(1, 10000)); diff != "" {
-		t.Errorf("the same seed gave other packets:\n%s", diff)
+	if diff := cmp.Diff(frames, Frames(1, 10000)); diff != "" {
+		t.Errorf("the same seed gave other frames:\n%s", diff)
 	}
 }
 
@@ -74,7 +78,7 @@ func TestKernelRun(t *testing.T) {
 		})
 	}
 	f("input", lab.Rule{Family: "ip", Hook: "input", Verdict: "drop"}, Load{Count: 10001}, 0)
-	f("output", lab.Rule{Family: "ip", Hook: "output", Verdict: "drop"}, Load{Count: 5000}, 0)
+	f("prerouting", lab.Rule{Family: "ip", Hook: "prerouting", Verdict: "drop"}, Load{Count: 5000}, 0)
 	f("rate", lab.Rule{Family: "ip", Hook: "input", Verdict: "drop"}, Load{Count: 2000, Rate: 20000}, 99*time.Millisecond)
 }
 

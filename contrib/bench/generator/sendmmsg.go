@@ -20,22 +20,19 @@ type train struct {
 	next     int
 }
 
-func newTrain(packets [][]byte) *train {
-	t := &train{messages: make([]message, len(packets))}
-	for i, p := range packets {
-		to := &unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: [4]byte(p[16:20])}
-		data := &unix.Iovec{Base: &p[0]}
-		data.SetLen(len(p))
-		h := &t.messages[i].header
-		h.Name, h.Namelen = (*byte)(unsafe.Pointer(to)), unix.SizeofSockaddrInet4
-		h.Iov = data
-		h.SetIovlen(1)
+func newTrain(frames [][]byte) *train {
+	t := &train{messages: make([]message, len(frames))}
+	for i, f := range frames {
+		data := &unix.Iovec{Base: &f[0]}
+		data.SetLen(len(f))
+		t.messages[i].header.Iov = data
+		t.messages[i].header.SetIovlen(1)
 	}
 	return t
 }
 
 // send sends up to n of the next messages with one system call, and returns
-// how many. A packet that a rule of the OUTPUT hook dropped counts as sent.
+// how many.
 func (t *train) send(fd, n int) (int, error) {
 	n = min(n, len(t.messages)-t.next)
 	if n == 0 {
@@ -44,8 +41,6 @@ func (t *train) send(fd, n int) (int, error) {
 	first := uintptr(unsafe.Pointer(&t.messages[t.next]))
 	sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), first, uintptr(n), 0, 0, 0)
 	switch {
-	case errno == unix.EPERM:
-		sent = 1
 	case errno == unix.EINTR:
 		return 0, nil
 	case errno != 0:
