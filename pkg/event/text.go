@@ -2,8 +2,75 @@ package event
 
 import (
 	"encoding/binary"
+	"math"
+	"slices"
 	"strconv"
 )
+
+// digitPairs are the numbers 00 to 99.
+const digitPairs = "00010203040506070809" +
+	"10111213141516171819" +
+	"20212223242526272829" +
+	"30313233343536373839" +
+	"40414243444546474849" +
+	"50515253545556575859" +
+	"60616263646566676869" +
+	"70717273747576777879" +
+	"80818283848586878889" +
+	"90919293949596979899"
+
+// AppendUint appends n in decimal. Numbers are most of what a log consists of:
+// strconv's function goes through a buffer of its own, this one does not.
+func AppendUint(dst []byte, n uint64) []byte {
+	if n < 10 {
+		return append(dst, '0'+byte(n))
+	}
+	if n < 100 {
+		return append(dst, digitPairs[2*n], digitPairs[2*n+1])
+	}
+	if n > math.MaxUint32 {
+		return strconv.AppendUint(dst, n, 10)
+	}
+	v := uint32(n)
+	i := len(dst) + decimals(v)
+	if i > cap(dst) {
+		dst = slices.Grow(dst, i-len(dst))
+	}
+	dst = dst[:i]
+	for v >= 100 {
+		pair := v % 100
+		v /= 100
+		dst[i-1], dst[i-2] = digitPairs[2*pair+1], digitPairs[2*pair]
+		i -= 2
+	}
+	if v >= 10 {
+		dst[i-1], dst[i-2] = digitPairs[2*v+1], digitPairs[2*v]
+	} else {
+		dst[i-1] = '0' + byte(v)
+	}
+	return dst
+}
+
+// decimals is the number of digits of v, which is 100 or more.
+func decimals(v uint32) int {
+	switch {
+	case v < 1000:
+		return 3
+	case v < 10000:
+		return 4
+	case v < 100000:
+		return 5
+	case v < 1000000:
+		return 6
+	case v < 10000000:
+		return 7
+	case v < 100000000:
+		return 8
+	case v < 1000000000:
+		return 9
+	}
+	return 10
+}
 
 // AppendIP4 appends the dotted quad of a, as a number with the first octet on top.
 func AppendIP4(dst []byte, a uint32) []byte {
@@ -119,7 +186,7 @@ func AppendPadded(dst []byte, n uint64, width int) []byte {
 func (b *Batch) AppendText(dst []byte, v Value) (_ []byte, ok bool) {
 	switch v.K {
 	case Bool, U8, U16, U32, U64:
-		return strconv.AppendUint(dst, v.V, 10), true
+		return AppendUint(dst, v.V), true
 	case I8, I16, I32, I64:
 		return strconv.AppendInt(dst, int64(v.V), 10), true
 	case IP4:

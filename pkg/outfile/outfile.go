@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync"
 	"syscall"
+
+	"github.com/ulogd-go/ulogd/pkg/queue"
 )
 
 // Set is the files of one daemon. Outputs that name the same path share one open
@@ -20,19 +22,23 @@ type Set struct {
 }
 
 type shared struct {
-	path string
-	refs int // guarded by Set.mu
+	path   string
+	header []byte
+	refs   int // guarded by Set.mu
 
 	mu      sync.Mutex
 	f       *os.File
+	opened  int   // how often
+	broken  bool  // the reader of the pipe has gone
 	partial *File // whose block is partly written, for the others to wait for
 }
 
 // File is one output's use of a file. It is used by one goroutine at a time.
 type File struct {
-	set  *Set
-	file *shared
-	done int // bytes of the present block that are written
+	set    *Set
+	file   *shared
+	done   int // bytes of the present block that are written
+	opened int // of the file that they were written to
 }
 
 // ErrNoReader says that a named pipe has nobody who reads it.
@@ -42,27 +48,48 @@ var ErrNoReader = errors.New("nobody reads the pipe")
 var errBusy = errors.New("another output's block is partly written")
 
 // Open opens path for appending, and creates it with mode 0666 and the process's
-// umask if need be. A named pipe without a reader is ErrNoReader.
-func (s *Set) Open(path string) (*File, error) {
+// umask if need be. If nothing is in it yet, it begins with the header, also
+// when it is opened anew later; so does what the reader of a named pipe gets. A
+// pipe without a reader is ErrNoReader.
+func (s *Set) Open(path string, header []byte) (*File, error) {
+	return s.use(path, header, func() (*os.File, error) { return open(path, header) })
+}
+
+// Stdout is the standard output as a file, after the header. Closing it leaves it open.
+func (s *Set) Stdout(header []byte) (*File, error) {
+	return s.use("", header, func() (*os.File, error) {
+		_, err := os.Stdout.Write(header)
+		return os.Stdout, err
+	})
+}
+
+// use is the file of that path, which is opened unless somebody has it open.
+func (s *Set) use(path string, header []byte, open func() (*os.File, error)) (*File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	file := s.files[path]
 	if file == nil {
-		f, err := open(path)
+		f, err := open()
 		if err != nil {
 			return nil, err
 		}
 		if s.files == nil {
 			s.files = make(map[string]*shared)
 		}
-		file = &shared{path: path, f: f}
+		file = &shared{path: path, header: header, f: f}
 		s.files[path] = file
 	}
 	file.refs++
-	return &File{set: s, file: file}, nil
+	return &File{set: s, file: file, opened: file.openings()}, nil
 }
 
-func open(path string) (*os.File, error) {
+func (s *shared) openings() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opened
+}
+
+func open(path string, header []byte) (*os.File, error) {
 	flags := os.O_WRONLY | os.O_APPEND | os.O_CREATE
 	info, err := os.Stat(path)
 	if err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
@@ -73,18 +100,42 @@ func open(path string) (*os.File, error) {
 	if errors.Is(err, syscall.ENXIO) {
 		return nil, fmt.Errorf("%s: %w", path, ErrNoReader)
 	}
-	return f, err
+	if err != nil {
+		return nil, err
+	}
+	if err := begin(f, header); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// begin writes the header if nothing is in the file. A header that is cut by a
+// full disk is taken back, so that the next attempt finds the file empty.
+func begin(f *os.File, header []byte) error {
+	info, err := f.Stat()
+	if err != nil || info.Size() > 0 || len(header) == 0 {
+		return err
+	}
+	if _, err = f.Write(header); err != nil && info.Mode().IsRegular() {
+		err = errors.Join(err, f.Truncate(0))
+	}
+	return err
 }
 
 // Write writes a block, whole: after an error the same block is to be given
-// again, and its writing goes on where it was cut.
-func (f *File) Write(block []byte) error {
+// again, and its writing goes on where it was cut; if the file was opened anew
+// meanwhile, at the beginning of the row that was cut.
+func (f *File) Write(blk *queue.Block) error {
 	f.file.mu.Lock()
 	defer f.file.mu.Unlock()
 	if f.file.partial != nil && f.file.partial != f {
 		return fmt.Errorf("write %s: %w", f.file.path, errBusy)
 	}
-	n, err := f.file.f.Write(block[f.done:])
+	if f.opened != f.file.opened {
+		f.opened, f.done = f.file.opened, rowStart(blk, f.done)
+	}
+	n, err := f.file.f.Write(blk.Data[f.done:])
 	f.done += n
 	f.file.partial = nil
 	if err != nil {
@@ -92,6 +143,7 @@ func (f *File) Write(block []byte) error {
 			f.file.partial = f
 		}
 		if errors.Is(err, syscall.EPIPE) {
+			f.file.broken = true
 			return fmt.Errorf("%s: %w", f.file.path, ErrNoReader)
 		}
 		return err
@@ -100,53 +152,70 @@ func (f *File) Write(block []byte) error {
 	return nil
 }
 
-// Empty tells whether the file is a regular file without contents.
-func (f *File) Empty() (bool, error) {
-	f.file.mu.Lock()
-	defer f.file.mu.Unlock()
-	info, err := f.file.f.Stat()
-	if err != nil {
-		return false, err
+// rowStart is where the row begins of which the byte at pos is part.
+func rowStart(blk *queue.Block, pos int) int {
+	start := 0
+	for _, end := range blk.Ends {
+		if int(end) > pos {
+			break
+		}
+		start = int(end)
 	}
-	return info.Mode().IsRegular() && info.Size() == 0, nil
+	return start
 }
 
-// Reopen opens the path anew, unless another output that shares it did so since
-// the file was renamed. On an error the old file stays in use.
+// Reopen opens the path anew if it leads to another file by now, or the reader of
+// a pipe has gone. So outputs that share a file open it once. On an error the
+// old file stays in use.
 func (f *File) Reopen() error {
 	f.file.mu.Lock()
 	defer f.file.mu.Unlock()
-	if f.file.current() {
+	if f.file.f == os.Stdout || f.file.current() {
 		return nil
 	}
-	fresh, err := open(f.file.path)
+	fresh, err := open(f.file.path, f.file.header)
 	if err != nil {
 		return fmt.Errorf("reopen: %w; the old file stays in use", err)
 	}
 	old := f.file.f
 	f.file.f = fresh
+	f.file.opened++
+	f.file.partial, f.file.broken = nil, false
 	return old.Close()
 }
 
-// current tells whether the path still leads to the open file. A pipe never
-// counts as current: its reader may have gone.
+// current tells whether the path still leads to the open file, and a pipe still
+// to its reader.
 func (s *shared) current() bool {
 	open, err := s.f.Stat()
-	if err != nil || !open.Mode().IsRegular() {
+	if err != nil || s.broken {
 		return false
 	}
 	named, err := os.Stat(s.path)
 	return err == nil && os.SameFile(open, named)
 }
 
+// release lets the others write although f's block is partly written.
+func (s *shared) release(f *File) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.partial == f {
+		s.partial = nil
+	}
+}
+
 // Close gives the file up; the last user's Close closes it.
 func (f *File) Close() error {
 	f.set.mu.Lock()
 	defer f.set.mu.Unlock()
+	f.file.release(f)
 	f.file.refs--
 	if f.file.refs > 0 {
 		return nil
 	}
 	delete(f.set.files, f.file.path)
+	if f.file.f == os.Stdout {
+		return nil
+	}
 	return f.file.f.Close()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/outfile"
@@ -22,9 +23,8 @@ type File struct {
 	FileOptions
 	QueueOptions queue.Options
 	Files        *outfile.Set
-	// Begin is called with the file after each time that it was opened, if it
-	// is not nil.
-	Begin func(*outfile.File) error
+	// Header is what an empty file begins with.
+	Header []byte
 
 	file *outfile.File
 }
@@ -40,35 +40,35 @@ func (f *File) Queue() (queue.Options, queue.Batching) {
 // Connect opens the file.
 func (f *File) Connect(context.Context) error {
 	if f.file != nil {
-		return notConnected(f.Reopen())
+		return Temporary(f.file.Reopen())
 	}
-	file, err := f.Files.Open(f.FileOptions.File)
+	file, err := f.Files.Open(f.FileOptions.File, f.Header)
 	if err != nil {
-		return notConnected(fmt.Errorf("%w; see to it that the directory exists and that the daemon may write there", err))
+		return Temporary(fmt.Errorf("%w; see to it that the directory exists and that the daemon may write there", err))
 	}
 	f.file = file
-	return f.begin()
+	return nil
 }
 
-func (f *File) begin() error {
-	if f.Begin == nil {
-		return nil
-	}
-	return f.Begin(f.file)
-}
-
-// notConnected makes of the absence of a pipe's reader what the engine
-// understands. Any other error stays as it is.
-func notConnected(err error) error {
-	if errors.Is(err, outfile.ErrNoReader) {
-		return fmt.Errorf("%w: %w", ErrNotConnected, err)
+// Temporary makes of an error of a file that may go away by itself, a full disk
+// or a pipe that nobody reads, one that is ErrNotConnected. Any other error
+// stays as it is.
+func Temporary(err error) error {
+	for _, e := range []error{outfile.ErrNoReader, syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, e) {
+			return fmt.Errorf("%w: %w", ErrNotConnected, err)
+		}
 	}
 	return err
 }
 
 // Write appends a block.
 func (f *File) Write(_ context.Context, blk *queue.Block) error {
-	return notConnected(f.file.Write(blk.Data))
+	err := f.file.Write(blk)
+	if errors.Is(err, outfile.ErrNoReader) {
+		return fmt.Errorf("%w: %w", ErrNotConnected, err)
+	}
+	return err
 }
 
 // Reopen opens the file's path anew.
@@ -76,10 +76,7 @@ func (f *File) Reopen() error {
 	if f.file == nil {
 		return nil
 	}
-	if err := f.file.Reopen(); err != nil {
-		return err
-	}
-	return f.begin()
+	return f.file.Reopen()
 }
 
 // Close gives the file up.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -238,7 +239,7 @@ func (q *Queue) Done() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	b := q.full[0]
-	q.full = q.full[1:]
+	q.full = slices.Delete(q.full, 0, 1)
 	q.bytes -= len(b.Data)
 	q.progress = time.Now()
 	q.failing = false
@@ -276,4 +277,11 @@ func (q *Queue) Waiting() int {
 		n += b.Rows()
 	}
 	return n
+}
+
+// Due tells whether Get would return a block at once.
+func (q *Queue) Due() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.full) > 0
 }

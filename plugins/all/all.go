@@ -2,8 +2,6 @@
 package all
 
 import (
-	_ "github.com/ulogd-go/ulogd/plugins/input/nflog"
-	_ "github.com/ulogd-go/ulogd/plugins/input/replay"
 	_ "github.com/ulogd-go/ulogd/plugins/filter/base"
 	_ "github.com/ulogd-go/ulogd/plugins/filter/hwhdr"
 	_ "github.com/ulogd-go/ulogd/plugins/filter/ifindex"
@@ -12,6 +10,8 @@ import (
 	_ "github.com/ulogd-go/ulogd/plugins/filter/ip2str"
 	_ "github.com/ulogd-go/ulogd/plugins/filter/mark"
 	_ "github.com/ulogd-go/ulogd/plugins/filter/printpkt"
+	_ "github.com/ulogd-go/ulogd/plugins/input/nflog"
+	_ "github.com/ulogd-go/ulogd/plugins/input/replay"
 	_ "github.com/ulogd-go/ulogd/plugins/output/gprint"
 	_ "github.com/ulogd-go/ulogd/plugins/output/json"
 	_ "github.com/ulogd-go/ulogd/plugins/output/logemu"

@@ -172,7 +172,7 @@ func (l *line) num(label string, s event.Slot) { l.number(label, l.e.Uint(s)) }
 
 func (l *line) number(label string, n uint64) {
 	l.dst = append(l.dst, label...)
-	l.dst = strconv.AppendUint(l.dst, n, 10)
+	l.dst = event.AppendUint(l.dst, n)
 	l.dst = append(l.dst, ' ')
 }
 

@@ -1,6 +1,7 @@
 package json
 
 import (
+	"encoding/binary"
 	"slices"
 	"strconv"
 	"time"
@@ -20,21 +21,30 @@ type encoder struct {
 
 	bound      []event.Bound
 	members    []member
+	rivalries  []rivalry
 	head, tail []byte // of a record, before and behind the time
 	sec, usec  event.Slot
 }
 
-// member is a key as it is written.
+// member is a key as it is written. It is small, since an event passes through
+// some eighty of them.
 type member struct {
-	name   []byte // with what stands before and behind it
+	name   [nameRoom]byte // with what stands before and behind it
+	length uint8          // of name
+	action bool           // raw.label in words
 	slot   event.Slot
-	action bool // raw.label in words
-	// rivals are later keys of the same name in JSON, such as udp.sport for
-	// tcp.sport: the last that has a value is written at the place of the first.
-	rivals []event.Slot
-	// before are the slots of which this one is a rival.
-	before []event.Slot
+	rivals int8 // index of its rivalry, or -1
 }
+
+// nameRoom is what a name may take. All are copied in this size, which takes
+// fewer instructions than to copy as much as there is. No key has a longer name:
+// ulogd's have 31 characters at most.
+const nameRoom = 40
+
+// rivalry are the keys that share a name in JSON, such as tcp.sport and
+// udp.sport: the last that has a value is written, at the place of the first
+// that has one.
+type rivalry []event.Slot
 
 // Bind asks for every key that has a place in JSON.
 func (x *encoder) Bind(b *event.Binder) {
@@ -67,7 +77,7 @@ func (x *encoder) prepare() {
 	x.tail = append(x.tail, `"dvc": `...)
 	x.tail, _ = appendString(x.tail, []byte(x.Device))
 
-	x.members = nil
+	x.members, x.rivalries = nil, nil
 	taken := make(map[string]bool)
 	for _, k := range x.bound {
 		if taken[k.Name] {
@@ -85,7 +95,7 @@ func (x *encoder) add(k event.Bound) {
 	case "oob.time.usec":
 		x.usec = k.Slot
 	}
-	m := member{slot: k.Slot}
+	m := member{slot: k.Slot, rivals: -1}
 	name := k.JSON
 	if name == "" {
 		name = k.Name
@@ -93,15 +103,27 @@ func (x *encoder) add(k event.Bound) {
 	if k.Name == "raw.label" && x.BooleanLabel {
 		name, m.action = "action", true
 	}
-	m.name, _ = appendString([]byte(", "), []byte(name))
-	m.name = append(m.name, ": "...)
+	text, _ := appendString([]byte(", "), []byte(name))
+	m.length = uint8(copy(m.name[:], append(text, ": "...)))
 	for i := range x.members {
-		if slices.Equal(x.members[i].name, m.name) {
-			x.members[i].rivals = append(x.members[i].rivals, m.slot)
-			m.before = append(m.before, x.members[i].slot)
+		if x.members[i].name == m.name {
+			m.rivals = x.rival(&x.members[i], m.slot)
 		}
 	}
 	x.members = append(x.members, m)
+}
+
+// rival adds a slot to the rivalry of an earlier member of the same name.
+func (x *encoder) rival(earlier *member, s event.Slot) int8 {
+	if earlier.rivals < 0 {
+		earlier.rivals = int8(len(x.rivalries))
+		x.rivalries = append(x.rivalries, rivalry{earlier.slot})
+	}
+	r := &x.rivalries[earlier.rivals]
+	if !slices.Contains(*r, s) {
+		*r = append(*r, s)
+	}
+	return earlier.rivals
 }
 
 // Encode writes a line for each event.
@@ -114,7 +136,9 @@ func (x *encoder) Encode(blk *queue.Block, rows *event.Rows) {
 		}
 		dst = append(dst, x.tail...)
 		for i := range x.members {
-			dst = x.members[i].append(dst, rows.Batch, e)
+			if m := &x.members[i]; e.Has(m.slot) {
+				dst = x.append(dst, rows.Batch, e, m)
+			}
 		}
 		dst = append(dst, "}\n"...)
 		blk.Data = dst
@@ -134,51 +158,50 @@ func (x *encoder) time(dst []byte, e event.Event) []byte {
 	return x.clock.AppendISO(dst, int64(e.Uint(x.sec)), usec)
 }
 
-func (m *member) append(dst []byte, b *event.Batch, e event.Event) []byte {
+// append appends a key that has a value.
+func (x *encoder) append(dst []byte, b *event.Batch, e event.Event, m *member) []byte {
 	v := e[m.slot]
-	if v.K == event.None {
-		return dst
-	}
-	if m.before != nil || m.rivals != nil {
-		if m.written(e) {
+	if m.rivals >= 0 {
+		first, last := x.rivalries[m.rivals].ends(e)
+		if first != m.slot {
 			return dst
 		}
-		v = m.last(e)
+		v = e[last]
 	}
+	n := len(dst)
+	if n+nameRoom > cap(dst) {
+		dst = slices.Grow(dst, nameRoom)
+	}
+	*(*[nameRoom]byte)(dst[n : n+nameRoom]) = m.name
+	named := dst[:n+int(m.length)]
 	if m.action {
-		return appendAction(append(dst, m.name...), v.V)
+		return appendAction(named, v.V)
 	}
 	switch v.K {
 	case event.Bool, event.U8, event.U16, event.U32, event.U64:
-		return strconv.AppendUint(append(dst, m.name...), v.V, 10)
+		return event.AppendUint(named, v.V)
 	case event.I8, event.I16, event.I32, event.I64:
-		return strconv.AppendInt(append(dst, m.name...), int64(v.V), 10)
+		return strconv.AppendInt(named, int64(v.V), 10)
 	case event.String:
-		if with, ok := appendString(append(dst, m.name...), b.Bytes(v)); ok {
+		if with, ok := appendString(named, b.Bytes(v)); ok {
 			return with
 		}
 	}
 	return dst
 }
 
-// written tells whether the name was written at the place of an earlier key.
-func (m *member) written(e event.Event) bool {
-	for _, s := range m.before {
-		if e.Has(s) {
-			return true
+// ends are the first and the last of the rivals that have a value.
+func (r rivalry) ends(e event.Event) (first, last event.Slot) {
+	for _, s := range r {
+		if !e.Has(s) {
+			continue
 		}
-	}
-	return false
-}
-
-// last is the value of the last key of the name that has one.
-func (m *member) last(e event.Event) event.Value {
-	for _, s := range slices.Backward(m.rivals) {
-		if e.Has(s) {
-			return e[s]
+		if first == event.Absent {
+			first = s
 		}
+		last = s
 	}
-	return e[m.slot]
+	return first, last
 }
 
 func appendAction(dst []byte, label uint64) []byte {
@@ -188,25 +211,45 @@ func appendAction(dst []byte, label uint64) []byte {
 	return append(dst, `"blocked"`...)
 }
 
-// plain are the bytes that stand in a JSON string as they are.
-var plain = func() (t [256]bool) {
-	for c := 0x20; c <= 0x7f; c++ {
-		t[c] = c != '"' && c != '\\'
-	}
-	return t
-}()
-
 // appendString appends s as a JSON string (RFC 8259, section 7), escaping as
 // ulogd's library does. It reports false if s is not valid UTF-8.
 func appendString(dst, s []byte) (_ []byte, ok bool) {
 	dst = append(dst, '"')
-	for i, c := range s {
-		if !plain[c] {
-			return appendEscaped(append(dst, s[:i]...), s[i:])
+	i := plainPrefix(s)
+	dst = append(dst, s[:i]...)
+	if i < len(s) {
+		return appendEscaped(dst, s[i:])
+	}
+	return append(dst, '"'), true
+}
+
+// plainPrefix is the number of bytes at the front of s, rounded down to eight
+// but at the end of s, that stand in a JSON string as they are.
+func plainPrefix(s []byte) int {
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		if special(binary.LittleEndian.Uint64(s[i:])) {
+			return i
 		}
 	}
-	dst = append(dst, s...)
-	return append(dst, '"'), true
+	for ; i < len(s); i++ {
+		if !plain(s[i]) {
+			return i
+		}
+	}
+	return i
+}
+
+// plain tells whether c stands in a JSON string as it is.
+func plain(c byte) bool { return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' }
+
+// special tells whether one of eight bytes is not plain. A byte that underflows
+// when something is taken from it, and did not have its top bit set, was
+// smaller; equality is a difference smaller than one.
+func special(v uint64) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	quote, slash := v^(ones*'"'), v^(ones*'\\')
+	return (v|(v-ones*0x20)&^v|(quote-ones)&^quote|(slash-ones)&^slash)&tops != 0
 }
 
 // appendEscaped appends the rest of a string from the first byte on that is not plain.
@@ -216,7 +259,7 @@ func appendEscaped(dst, s []byte) (_ []byte, ok bool) {
 	}
 	for _, c := range s {
 		switch {
-		case plain[c] || c >= 0x80:
+		case plain(c) || c >= 0x80:
 			dst = append(dst, c)
 		case c == '"' || c == '\\':
 			dst = append(dst, '\\', c)

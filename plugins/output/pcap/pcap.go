@@ -3,16 +3,12 @@
 package pcap
 
 import (
-	"context"
 	"encoding/binary"
 	"log/slog"
-	"os"
-	"sync"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/logging"
 	"github.com/ulogd-go/ulogd/pkg/nflog"
-	"github.com/ulogd-go/ulogd/pkg/outfile"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
 	"github.com/ulogd-go/ulogd/pkg/stamp"
@@ -20,14 +16,13 @@ import (
 )
 
 func init() {
-	var l locks
 	plugin.Default.Register(plugin.NewOutput(plugin.Info{
 		Name: "PCAP", Summary: "writes packets into a capture file",
 		Takes: plugin.Packet,
 	}, options{
 		FileOptions: plugin.FileOptions{File: "/var/log/ulogd.pcap"},
 		Options:     queue.Defaults,
-	}, l.open))
+	}, open))
 }
 
 type options struct {
@@ -35,41 +30,24 @@ type options struct {
 	queue.Options
 }
 
-// locks has a lock for each path, which the outputs to that path hold from the
-// look whether the file is empty to the end of the write.
-type locks struct{ paths sync.Map }
-
-func (l *locks) of(path string) *sync.Mutex {
-	m, _ := l.paths.LoadOrStore(path, new(sync.Mutex))
-	return m.(*sync.Mutex)
-}
-
 type pcap struct {
 	plugin.File
-	header []byte // of the file
-
 	pkt, pktlen, totlen, sec, usec, family, payloadlen event.Slot
 
 	dropped  *stats.Counter
 	dropping *logging.Tally
-
-	lock *sync.Mutex
-	file *outfile.File
-	owed bool // the header stands before what is to be written next
-	cut  bool // a block may be partly written, and has to be given again
 }
 
-func (l *locks) open(o options, env *plugin.Env) (plugin.Output, error) {
-	p := &pcap{
-		File:    plugin.File{FileOptions: o.FileOptions, QueueOptions: o.Options, Files: env.Files},
-		header:  fileHeader(stamp.SecondsWest(env.Zone, env.Now())),
-		lock:    l.of(o.File),
+func open(o options, env *plugin.Env) (plugin.Output, error) {
+	return &pcap{
+		File: plugin.File{
+			FileOptions: o.FileOptions, QueueOptions: o.Options, Files: env.Files,
+			Header: fileHeader(stamp.SecondsWest(env.Zone, env.Now())),
+		},
 		dropped: env.Stats.Counter("packets_without_payload", "packets of which no byte was logged, so that they were not written"),
 		dropping: logging.NewTally(env.Log, slog.LevelWarn,
 			"%d packets came without a payload and were not written; see copy_range of the input and the size limit of the firewall rule"),
-	}
-	p.Begin = p.begin
-	return p, nil
+	}, nil
 }
 
 // The file header (draft-ietf-opsawg-pcap, section 4).
@@ -142,67 +120,7 @@ func (p *pcap) originalLen(e event.Event, captured uint32) uint32 {
 	return captured
 }
 
-// Connect owes a header to the reader of a pipe, since each connection is a
-// capture of its own.
-func (p *pcap) Connect(ctx context.Context) error {
-	p.lock.Lock()
-	defer p.lock.Unlock()
-	p.owed = p.owed || isStream(p.FileOptions.File)
-	return p.File.Connect(ctx)
-}
-
-// isStream tells whether path is a pipe or a terminal.
-func isStream(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && !info.Mode().IsRegular()
-}
-
-// begin writes the header at once, as a reader of the file expects it, unless a
-// block has to be tried again: that brings the header along.
-func (p *pcap) begin(f *outfile.File) error {
-	p.file = f
-	if p.cut {
-		return nil
-	}
-	return p.append(context.Background(), nil)
-}
-
-// append appends a block, and before it the header if that is owed. The same
-// header goes before the same block when a write is tried again, since the file
-// remembers how far it got. The lock is held.
-func (p *pcap) append(ctx context.Context, block []byte) error {
-	empty, err := p.file.Empty()
-	if err != nil {
-		return err
-	}
-	p.owed = p.owed || empty
-	if p.owed {
-		block = append(p.header[:len(p.header):len(p.header)], block...)
-	}
-	if len(block) == 0 {
-		return nil
-	}
-	if err := p.File.Write(ctx, &queue.Block{Data: block}); err != nil {
-		return err
-	}
-	p.owed = false
-	return nil
-}
-
-func (p *pcap) Write(ctx context.Context, blk *queue.Block) error {
-	p.lock.Lock()
-	defer p.lock.Unlock()
-	err := p.append(ctx, blk.Data)
-	p.cut = err != nil
-	return err
-}
-
-func (p *pcap) Reopen() error {
-	p.lock.Lock()
-	defer p.lock.Unlock()
-	return p.File.Reopen()
-}
-
+// Close says how many packets could not be written.
 func (p *pcap) Close() error {
 	p.dropping.Flush()
 	return p.File.Close()
