@@ -71,7 +71,7 @@ func (b *bench) runIn(ctx context.Context, ns *lab.NS, dir string, s subject, ra
 		return m, err
 	}
 	began := time.Now()
-	p, err := start(argv, dir, func(cmd *exec.Cmd) error {
+	p, err := start(argv, s.env, dir, func(cmd *exec.Cmd) error {
 		return lab.Pinned(b.logger, func() error { return ns.Start(cmd) })
 	})
 	if err != nil {
@@ -113,7 +113,7 @@ func (b *bench) observe(ctx context.Context, ns *lab.NS, p *process, m *measurem
 	if err != nil {
 		return err
 	}
-	m.cpu = after.cpu - before.cpu - time.Duration(idle*float64(after.at.Sub(before.at)))
+	m.cpu = max(0, after.cpu-before.cpu-time.Duration(idle*float64(after.at.Sub(before.at))))
 	m.maxRSS, err = p.memory("VmHWM")
 	return err
 }

@@ -25,8 +25,9 @@ type process struct {
 }
 
 // start runs a command by way of f, which decides where.
-func start(argv []string, dir string, f func(*exec.Cmd) error) (*process, error) {
+func start(argv, env []string, dir string, f func(*exec.Cmd) error) (*process, error) {
 	p := &process{cmd: exec.Command(argv[0], argv[1:]...), dir: dir, ended: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	if err := f(p.cmd); err != nil {
 		return nil, fmt.Errorf("start %s: %w", argv[0], err)
@@ -40,8 +41,8 @@ func start(argv []string, dir string, f func(*exec.Cmd) error) (*process, error)
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// bound returns ctx's cancellation together with the end of the process, so
-// that nobody waits for a dead one.
+// alive returns a context that ends with ctx or with the process, so that
+// nobody waits for a dead one; its cause tells why.
 func (p *process) alive(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
@@ -65,7 +66,7 @@ func (p *process) died() error {
 	return fmt.Errorf("%s ended early (%v): %s", p.cmd.Path, p.cmd.ProcessState, strings.Join(lines[max(0, len(lines)-5):], "; "))
 }
 
-// stop asks the process to end, and after ten seconds makes it.
+// stop asks the process to end, and after a minute makes it.
 func (p *process) stop() error {
 	select {
 	case <-p.ended:
@@ -78,9 +79,9 @@ func (p *process) stop() error {
 	select {
 	case <-p.ended:
 		return nil
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		p.kill()
-		return fmt.Errorf("%s did not end within 10 s of SIGTERM", p.cmd.Path)
+		return fmt.Errorf("%s did not end within %v of SIGTERM", p.cmd.Path, patience)
 	}
 }
 

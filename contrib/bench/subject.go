@@ -27,6 +27,7 @@ type section struct {
 type subject struct {
 	logger  string
 	command []string
+	env     []string                                // more of the environment
 	config  string                                  // becomes {dir}/ulogd.conf
 	packets int                                     // the most it is given, 0 is no limit
 	prepare func(dir string) error                  // before the start, if not nil
