@@ -1,0 +1,314 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/ulogd-go/ulogd/pkg/config"
+	"github.com/ulogd-go/ulogd/pkg/logging"
+	"github.com/ulogd-go/ulogd/pkg/pipeline"
+	"github.com/ulogd-go/ulogd/pkg/plugin"
+	"github.com/ulogd-go/ulogd/pkg/stamp"
+	"github.com/ulogd-go/ulogd/pkg/stats"
+)
+
+// daemon is the process around the stacks.
+type daemon struct {
+	opts           options
+	registry       *plugin.Registry
+	stdout, stderr io.Writer
+	waiter         *waiter // nil in the foreground
+	signals        signals
+	journal        *journal
+	log            *slog.Logger
+	stats          *stats.Registry
+	logfile        string // as configured, once it is open
+
+	pidfile  *pidfile // nil if there is none
+	pipeline *pipeline.Pipeline
+}
+
+func newDaemon(c *cli, o options, w *waiter) *daemon {
+	zone, err := stamp.Local()
+	if err != nil {
+		zone = time.UTC // as the C library does
+	}
+	j := &journal{zone: zone, stderr: c.stderr, verbose: o.verbose}
+	d := &daemon{
+		opts: o, registry: c.registry, stdout: c.stdout, stderr: c.stderr, waiter: w,
+		journal: j, log: slog.New(logging.NewHandler(j)), stats: new(stats.Registry),
+	}
+	if err != nil {
+		d.log.Warn(fmt.Sprintf("%v; times are in UTC", err))
+	}
+	return d
+}
+
+// run is the program. The result is its exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	c := &cli{stdout, stderr, plugin.Default, lookupAccount}
+	o, err := c.parse(args)
+	switch {
+	case errors.Is(err, errAnswered):
+		return 0
+	case err != nil:
+		return 1
+	case o.convert:
+		return convert(o.configfile, c.registry, stdout, stderr)
+	case o.check:
+		return newDaemon(c, o, nil).check()
+	}
+	var w *waiter
+	if o.daemon {
+		if w = findWaiter(); w == nil {
+			return launch(args, stderr)
+		}
+	}
+	d := newDaemon(c, o, w)
+	d.signals = listen()
+	defer d.signals.stop()
+	return d.run()
+}
+
+// run starts the daemon and runs it until a signal or the end of all sources.
+func (d *daemon) run() int {
+	defer d.finish()
+	if err := d.settle(); err != nil {
+		return d.failed(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	work := make(chan error, 1)
+	go func() { work <- d.start(ctx) }()
+	// Signals that do not end us wait until there is something that they concern.
+	err := d.watch(ctx, work, nil, stop)
+	if err == nil {
+		go func() { work <- d.pipeline.Run(ctx) }()
+		err = d.watch(ctx, work, d.signals.harmless, stop)
+	}
+	if err == nil || ctx.Err() != nil {
+		return 0
+	}
+	return d.failed(err)
+}
+
+// watch handles signals, one after another, until work is done. A second signal to
+// end does not wait for it.
+func (d *daemon) watch(ctx context.Context, work <-chan error, harmless <-chan os.Signal, stop func()) error {
+	for {
+		select {
+		case err := <-work:
+			return err
+		case s := <-harmless:
+			if err := d.handle(s); err != nil {
+				stop()
+			}
+		case <-d.signals.terminal:
+			if ctx.Err() != nil {
+				d.log.Error("second terminal signal received, exiting at once: what the outputs have not delivered is lost")
+				return ctx.Err()
+			}
+			notice(d.log, "Terminal signal received, exiting")
+			d.stopping()
+			stop()
+		}
+	}
+}
+
+// failed reports why the daemon can't run, as ulogd does.
+func (d *daemon) failed(err error) int {
+	if e, ok := errors.AsType[*logfileError](err); ok {
+		fmt.Fprintf(d.stderr, "ERROR: %v\n", e)
+		return 2
+	}
+	d.log.Log(context.Background(), logging.Fatal, err.Error())
+	d.openAnyhow()
+	if d.logfile != "" && !d.opts.verbose {
+		fmt.Fprintf(d.stderr, "Fatal error, check logfile %q or use '-v' flag.\n", d.logfile)
+	} else {
+		fmt.Fprintln(d.stderr, "Fatal error.")
+	}
+	return 1
+}
+
+// openAnyhow shows messages on standard error if the log was never opened.
+func (d *daemon) openAnyhow() {
+	if !d.journal.isOpen() {
+		d.journal.open(stream{Writer: d.stderr}, d.opts.loglevel)
+	}
+}
+
+// finish leaves nothing behind.
+func (d *daemon) finish() {
+	if d.pidfile != nil {
+		d.pidfile.remove(d.log)
+	}
+	d.openAnyhow()
+}
+
+// start does what follows settle, up to the main loop, in ulogd's order (reference page
+// "ulogd2-core", section 1.3).
+func (d *daemon) start(ctx context.Context) error {
+	f, err := d.configure()
+	if err != nil {
+		return err
+	}
+	if err := d.openStacks(ctx, f); err != nil {
+		return err
+	}
+	if err := raisePriority(); err != nil {
+		d.log.Error(fmt.Sprintf("Could not nice process: %v", err))
+	}
+	if err := d.journal.give(d.opts.account); err != nil {
+		d.log.Error(fmt.Sprintf("give the log file to user %s: %v", d.opts.account.name, err))
+	}
+	if err := dropPrivileges(d.opts.account, d.log); err != nil {
+		return err
+	}
+	d.log.Info("initialization finished, entering main loop")
+	return d.ready()
+}
+
+// settle claims the pid file, and a place from where no path is relative.
+func (d *daemon) settle() (err error) {
+	if d.opts.configfile, err = filepath.Abs(d.opts.configfile); err != nil {
+		return err
+	}
+	if d.opts.pidfile != "" {
+		path, err := filepath.Abs(d.opts.pidfile)
+		if err != nil {
+			return err
+		}
+		if d.pidfile, err = createPidfile(path, d.log); err != nil {
+			return err
+		}
+	}
+	if d.opts.daemon && d.opts.verbose {
+		d.opts.verbose = false
+		d.journal.quieten()
+		d.log.Error("suppressing verbose output (not compatible with daemon mode).")
+	}
+	if d.waiter != nil {
+		if err := os.Chdir("/"); err != nil {
+			return err
+		}
+	}
+	if d.pidfile != nil {
+		return d.pidfile.write()
+	}
+	return nil
+}
+
+// configure reads the configuration and opens the log.
+func (d *daemon) configure() (*config.File, error) {
+	f, err := readConfig(d.opts.configfile)
+	if err != nil {
+		return nil, err
+	}
+	to, err := d.destination(f.Global)
+	if err != nil {
+		return nil, err
+	}
+	d.journal.open(to, d.threshold(f.Global))
+	d.logfile = f.Global.Logfile
+	d.log.Info(fmt.Sprintf("ulogd Version %s (re-)starting", version))
+	d.review(f)
+	return f, nil
+}
+
+// destination is where the configuration wants messages to go: standard error if
+// it does not say, or the system's log if nobody looks at that any more.
+func (d *daemon) destination(g config.Global) (destination, error) {
+	switch {
+	case g.LogfileSet && g.Logfile == "stdout":
+		return stream{d.stdout, true}, nil
+	case g.LogfileSet && g.Logfile == "syslog", !g.LogfileSet && d.waiter != nil:
+		return new(system), nil
+	case !g.LogfileSet:
+		return stream{d.stderr, false}, nil
+	}
+	return openLogfile(g.Logfile)
+}
+
+// threshold is the command line's, else the file's.
+func (d *daemon) threshold(g config.Global) int {
+	if d.opts.loglevel == 0 && g.LoglevelSet {
+		return g.Loglevel
+	}
+	return d.opts.loglevel
+}
+
+// review logs what is wrong with a configuration that can be read.
+func (d *daemon) review(f *config.File) {
+	for _, w := range f.Warnings {
+		d.log.Warn(w.Error())
+	}
+	for _, p := range f.Plugins {
+		if _, err := d.registry.Lookup(p.Plugin); err != nil {
+			d.log.Error(fmt.Sprintf("%s:%d: load_plugin: '%s': %v; remove the line", f.Name, p.Line, p.Path, err))
+		}
+	}
+}
+
+func (d *daemon) build(f *config.File) (*pipeline.Pipeline, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	return pipeline.Build(f, d.registry, pipeline.Env{
+		Log: d.log, Stats: d.stats, Now: time.Now, Zone: d.journal.zone, Hostname: host,
+	})
+}
+
+func (d *daemon) openStacks(ctx context.Context, f *config.File) (err error) {
+	if d.pipeline, err = d.build(f); err != nil {
+		return err
+	}
+	return d.pipeline.Start(ctx)
+}
+
+// ready tells whoever started us. Nothing depends on the system's manager hearing it.
+func (d *daemon) ready() error {
+	if _, err := systemd.SdNotify(false, systemd.SdNotifyReady); err != nil {
+		d.log.Warn(fmt.Sprintf("tell the service manager that we are ready: %v", err))
+	}
+	if d.waiter != nil {
+		return d.waiter.release()
+	}
+	return nil
+}
+
+func (d *daemon) stopping() {
+	if _, err := systemd.SdNotify(false, systemd.SdNotifyStopping); err != nil {
+		d.log.Warn(fmt.Sprintf("tell the service manager that we are stopping: %v", err))
+	}
+}
+
+// check reports what would run. It changes nothing.
+func (d *daemon) check() int {
+	d.journal.open(stream{Writer: d.stderr}, d.opts.loglevel)
+	f, err := readConfig(d.opts.configfile)
+	if err != nil {
+		d.log.Error(err.Error())
+		return 1
+	}
+	d.review(f)
+	p, err := d.build(f)
+	if err != nil {
+		d.log.Error(err.Error())
+		return 1
+	}
+	p.Report(d.stdout)
+	if p.Failed() > 0 {
+		return 1
+	}
+	return 0
+}
