@@ -70,7 +70,7 @@ type Queue struct {
 	closed   bool
 	kicked   bool
 	failing  bool
-	progress time.Time // when a block was last delivered, or the queue last empty
+	progress time.Time // when a block was last delivered, or came into the empty queue
 	due      chan struct{}
 	space    chan struct{}
 }
@@ -80,6 +80,9 @@ func New(o Options, b Batching) *Queue {
 	if b.Bytes == 0 {
 		b.Bytes = 64 << 10
 	}
+	// A block that fills the memory must not wait for its age: nothing else
+	// would find room meanwhile.
+	b.Bytes = max(1, min(b.Bytes, int(o.Memory)))
 	if b.Rows == 0 {
 		b.Rows = int(^uint(0) >> 1)
 	}
@@ -87,7 +90,6 @@ func New(o Options, b Batching) *Queue {
 		options:  o,
 		batching: b,
 		tail:     new(Block),
-		progress: time.Now(),
 		due:      make(chan struct{}, 1),
 		space:    make(chan struct{}, 1),
 	}
@@ -155,6 +157,9 @@ func signal(c chan struct{}) {
 
 // seal makes the block that is being filled due.
 func (q *Queue) seal() {
+	if len(q.full) == 0 {
+		q.progress = time.Now()
+	}
 	q.full = append(q.full, q.tail)
 	q.bytes += len(q.tail.Data)
 	q.tail = new(Block)
@@ -165,9 +170,12 @@ func (q *Queue) seal() {
 
 // Get waits for a block to be due. The block is the caller's until Done. It is
 // nil if the wait was ended by Kick. The error is io.EOF after Close when
-// everything was delivered, or ctx's.
+// everything was delivered, or ctx's, and then blocks may be left.
 func (q *Queue) Get(ctx context.Context) (*Block, error) {
 	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		b, wait := q.next()
 		if b != nil || wait == 0 {
 			return b, nil
@@ -202,7 +210,6 @@ func (q *Queue) next() (b *Block, wait time.Duration) {
 		}
 	}
 	if len(q.full) == 0 {
-		q.progress = time.Now()
 		if q.closed {
 			return nil, -1
 		}
