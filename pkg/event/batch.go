@@ -29,7 +29,8 @@ func NewBatch(l Layout) *Batch {
 	return &Batch{width: max(l.Width, int(firstSlot)), shared: max(l.Source, int(firstSlot))}
 }
 
-// Add appends an event that has no values yet.
+// Add appends an event that has no values yet. Only the source's own slots are
+// cleared; those of the stacks are by Rows.
 func (b *Batch) Add() Event {
 	from := b.n * b.width
 	end := from + b.width
@@ -38,7 +39,7 @@ func (b *Batch) Add() Event {
 	}
 	b.n++
 	e := Event(b.values[from:end:end])
-	clear(e)
+	clear(e[:b.shared])
 	return e
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
@@ -62,7 +63,15 @@ func (r *runner) encode(rows *event.Rows) {
 	r.output.Encode(blk, rows)
 	r.accepted.Add(uint64(blk.Rows() - before))
 	r.queue.End()
+	if r.queue.Due() >= behind {
+		// Where there is one processor for both, the output's goroutine
+		// would otherwise have to wait until this one is preempted.
+		runtime.Gosched()
+	}
 }
+
+// behind is how many blocks may be due before the output is given its chance.
+const behind = 4
 
 // connect is the first attempt. An error that may go away is left to run.
 func (r *runner) connect(ctx context.Context) error {

@@ -126,7 +126,7 @@ func built(tb testing.TB, stack, sections string) (*tree, *tap) {
 // drain takes the blocks that are due, as the output's goroutine would.
 func drain(tb testing.TB, t *tree) {
 	for _, r := range t.stacks[0].runners {
-		for r.queue.Due() {
+		for r.queue.Due() > 0 {
 			if _, err := r.queue.Get(tb.Context()); err != nil {
 				tb.Fatal(err)
 			}

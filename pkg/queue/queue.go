@@ -162,10 +162,12 @@ func (q *Queue) seal() {
 	}
 	q.full = append(q.full, q.tail)
 	q.bytes += len(q.tail.Data)
-	q.tail = new(Block)
 	if n := len(q.free); n > 0 {
 		q.tail, q.free = q.free[n-1], q.free[:n-1]
+		return
 	}
+	// The next block is likely to grow as large as this one.
+	q.tail = &Block{Data: make([]byte, 0, cap(q.tail.Data)), Ends: make([]uint32, 0, cap(q.tail.Ends))}
 }
 
 // Get waits for a block to be due. The block is the caller's until Done. It is
@@ -238,8 +240,10 @@ func (q *Queue) Kick() {
 	signal(q.due)
 }
 
-// maxFree is how many empty blocks are kept for reuse.
-const maxFree = 4
+// maxFree is how many empty blocks are kept for reuse: as many as a burst fills
+// before the output gets to run, so that a flood is no work for the garbage
+// collector.
+const maxFree = 64
 
 // Done says that the block last got is no longer needed.
 func (q *Queue) Done() {
@@ -286,9 +290,9 @@ func (q *Queue) Waiting() int {
 	return n
 }
 
-// Due tells whether Get would return a block at once.
-func (q *Queue) Due() bool {
+// Due is the number of blocks that Get would return at once.
+func (q *Queue) Due() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.full) > 0
+	return len(q.full)
 }
