@@ -32,11 +32,8 @@ func main() {
 
 func run(check bool) error {
 	stale, err := outdated(".", plugin.Default)
-	if err != nil || len(stale) == 0 {
-		return err
-	}
-	if check {
-		return fmt.Errorf("%s: not what the code says; run go run ./contrib/docs", strings.Join(names(stale), ", "))
+	if check && len(stale) > 0 {
+		return errors.Join(err, fmt.Errorf("%s: not what the code says; run go run ./contrib/docs", strings.Join(names(stale), ", ")))
 	}
 	for _, f := range stale {
 		if err := os.WriteFile(f.path, f.text, 0o644); err != nil {
@@ -44,7 +41,7 @@ func run(check bool) error {
 		}
 		fmt.Println("wrote", f.path)
 	}
-	return nil
+	return err
 }
 
 // file is what a file has to hold.
@@ -62,13 +59,10 @@ func names(files []file) []string {
 }
 
 // outdated are the files below the top of the source tree that differ from what
-// they have to hold. A file that lacks the place for a table is an error.
+// they have to hold. The error tells of files of which that can't be said, such
+// as those that lack the place for a table.
 func outdated(top string, r *plugin.Registry) (stale []file, err error) {
 	specs, err := lookup(r)
-	if err != nil {
-		return nil, err
-	}
-	files, err := readmes(top, specs)
 	if err != nil {
 		return nil, err
 	}
@@ -76,20 +70,20 @@ func outdated(top string, r *plugin.Registry) (stale []file, err error) {
 	if err != nil {
 		return nil, err
 	}
+	files, err := readmes(top, specs)
 	files = append(files, file{filepath.Join(top, "ulogd.toml.example"), example})
 	for _, f := range files {
-		present, err := os.ReadFile(f.path)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
-		if !bytes.Equal(present, f.text) {
+		present, readErr := os.ReadFile(f.path)
+		if readErr != nil && !errors.Is(readErr, os.ErrNotExist) {
+			err = errors.Join(err, readErr)
+		} else if !bytes.Equal(present, f.text) {
 			stale = append(stale, f)
 		}
 	}
-	return stale, nil
+	return stale, err
 }
 
-// lookup are the plugins: sources first, outputs last, each sort by name.
+// lookup are the plugins: sources first, outputs last, each sort by its name.
 func lookup(r *plugin.Registry) ([]plugin.Spec, error) {
 	var sources, filters, outputs []plugin.Spec
 	for _, name := range r.Names() {

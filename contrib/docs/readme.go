@@ -12,7 +12,8 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 )
 
-// readmes are the READMEs with their tables as they have to be.
+// readmes are the READMEs with their tables as they have to be. The error tells
+// of those that are left out.
 func readmes(top string, specs []plugin.Spec) ([]file, error) {
 	var files []file
 	var errs []error
