@@ -84,6 +84,9 @@ func (s *Socket) ReadBuffer() (int, error) { return s.conn.ReadBuffer() }
 // called concurrently.
 func (s *Socket) Interrupt() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) }
 
+// Resume undoes Interrupt.
+func (s *Socket) Resume() error { return s.conn.SetReadDeadline(time.Time{}) }
+
 // Close closes the socket.
 func (s *Socket) Close() error { return s.conn.Close() }
 

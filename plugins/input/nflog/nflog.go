@@ -73,6 +73,7 @@ func (s *source) Read(ctx context.Context, b *event.Batch) error {
 	if s.stop == nil {
 		s.stop = context.AfterFunc(ctx, s.sock.Interrupt)
 	}
+	defer s.count(b)
 	for b.Len() < enough && len(b.Buf) < enoughBytes {
 		b.Buf = slices.Grow(b.Buf, s.BufSize)
 		n, err := s.sock.Receive(b.Buf, b.Len() == 0)
@@ -87,7 +88,6 @@ func (s *source) Read(ctx context.Context, b *event.Batch) error {
 		b.Buf = b.Buf[:off+n]
 		s.datagram(b, off)
 	}
-	s.count(b.Len())
 	return nil
 }
 
@@ -133,8 +133,8 @@ func (s *source) packet(b *event.Batch, off, end int) {
 	}
 }
 
-func (s *source) count(packets int) {
-	s.packets.Add(uint64(packets))
+func (s *source) count(b *event.Batch) {
+	s.packets.Add(uint64(b.Len()))
 	if n := s.sock.Truncated; n != s.seenTruncated {
 		s.truncated.Add(n - s.seenTruncated)
 		s.seenTruncated = n

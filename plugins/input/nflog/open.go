@@ -114,7 +114,7 @@ func (s *source) owner() string {
 	if s.NetNS != "" {
 		return "" // the list at hand is that of another namespace
 	}
-	f, err := os.Open("/proc/self/" + nflog.ProcFile)
+	f, err := os.Open("/proc/thread-self/" + nflog.ProcFile)
 	if err != nil {
 		return ""
 	}

@@ -1,0 +1,404 @@
+package nflog
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ulogd-go/ulogd/contrib/lab"
+	"github.com/ulogd-go/ulogd/pkg/event"
+	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/plugin"
+	"github.com/ulogd-go/ulogd/pkg/stats"
+)
+
+// logs is a logger's output that a test reads while it is written.
+type logs struct{ ch chan string }
+
+func (l logs) Write(p []byte) (int, error) {
+	select {
+	case l.ch <- string(p):
+	default:
+	}
+	return len(p), nil
+}
+
+// await waits for a line with the text.
+func (l logs) await(t *testing.T, text string) string {
+	t.Helper()
+	deadline := time.After(5 * time.Second)
+	for {
+		select {
+		case line := <-l.ch:
+			if strings.Contains(line, text) {
+				return line
+			}
+		case <-deadline:
+			t.Fatalf("no line with %q in the log", text)
+		}
+	}
+}
+
+// reader reads some keys of a source, and asks for no more than a number of
+// bytes of each packet.
+type reader struct {
+	extent int
+	slots  map[string]*event.Slot
+	names  []string
+}
+
+func (r *reader) Bind(b *event.Binder) {
+	r.slots = make(map[string]*event.Slot)
+	for _, name := range r.names {
+		r.slots[name] = new(event.Slot)
+		b.In(r.slots[name], name, event.None)
+	}
+	if r.extent > 0 {
+		r.slots["raw.pkt"] = new(event.Slot)
+		b.InPart(r.slots["raw.pkt"], "raw.pkt", event.Raw, r.extent)
+	}
+}
+
+// input is a source in a namespace, with what a test reads of it.
+type input struct {
+	*source
+	*reader
+	logs
+	set   *stats.Set
+	batch *event.Batch
+}
+
+// defaults are the options as they are registered.
+func defaults() options { return options{BufSize: 150000, Unbind: true, CopyRange: copyAuto} }
+
+func newInput(t *testing.T, o options, extent int, names ...string) *input {
+	t.Helper()
+	in := &input{
+		reader: &reader{extent: extent, names: names},
+		logs:   logs{make(chan string, 1000)},
+		set:    new(stats.Set),
+	}
+	x, err := open(o, &plugin.Env{
+		Instance: "log1", Log: slog.New(slog.NewTextHandler(in.logs, nil)), Stats: in.set, Now: time.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.source = x.(*source)
+	tree := event.NewTree("log1", in.source)
+	if err := tree.Stack([]string{"reader"}, []event.Bindable{in.reader}); err != nil {
+		t.Fatal(err)
+	}
+	in.batch = event.NewBatch(tree.Layout())
+	return in
+}
+
+// start opens the source inside a namespace.
+func (in *input) start(t *testing.T, ns *lab.NS) {
+	t.Helper()
+	if err := ns.Do(in.Open); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.source.Close() })
+}
+
+// read reads until there are n events, handing each to see.
+func (in *input) read(t *testing.T, n int, see func(event.Event)) {
+	t.Helper()
+	guard := time.AfterFunc(10*time.Second, in.sock.Interrupt)
+	defer guard.Stop()
+	for got := 0; got < n; {
+		in.batch.Reset()
+		if err := in.Read(t.Context(), in.batch); err != nil {
+			t.Fatalf("%d of %d packets, then %v", got, n, err)
+		}
+		for e := range in.batch.Rows().All() {
+			got++
+			if see != nil {
+				see(e)
+			}
+		}
+	}
+}
+
+// drain reads what comes within a moment in which the kernel sends all it has.
+func (in *input) drain(t *testing.T) (packets uint64) {
+	t.Helper()
+	defer time.AfterFunc(500*time.Millisecond, in.sock.Interrupt).Stop()
+	for {
+		in.batch.Reset()
+		if err := in.Read(t.Context(), in.batch); err != nil {
+			if err := in.sock.Resume(); err != nil {
+				t.Fatal(err)
+			}
+			return packets + uint64(in.batch.Len())
+		}
+		packets += uint64(in.batch.Len())
+	}
+}
+
+func (in *input) counter(name string) uint64 {
+	for _, c := range in.set.Counters() {
+		if c.Name == name {
+			return c.Value()
+		}
+	}
+	return 0
+}
+
+// host is a namespace with a peer that sends to it, and a rule that logs the
+// packets of that peer.
+func host(t *testing.T, r lab.Rule) (ns, peer *lab.NS, hits *lab.Counter) {
+	t.Helper()
+	ns, peer = lab.Test(t), lab.Test(t)
+	if err := lab.Veth(
+		lab.Port{NS: ns, Name: "va", Index: 11, MAC: "02:00:00:00:00:0a", Addrs: []string{"192.0.2.1/24"}},
+		lab.Port{NS: peer, Name: "vb", MAC: "02:00:00:00:00:0b", Addrs: []string{"192.0.2.2/24"}},
+	); err != nil {
+		t.Fatal(err)
+	}
+	r.SrcMAC = "02:00:00:00:be:ef"
+	if r.Family == "" {
+		r.Family, r.Hook, r.Priority = "inet", "prerouting", lab.PriorityRaw
+	}
+	hits, err := ns.Log(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ns, peer, hits
+}
+
+// udp is a frame with a UDP packet that carries a payload of n bytes.
+func udp(n int) []byte {
+	f := []byte{2, 0, 0, 0, 0, 0x0a, 2, 0, 0, 0, 0xbe, 0xef, 8, 0}
+	ip := []byte{0x45, 0, 0, 0, 0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 2, 192, 0, 2, 1}
+	binary.BigEndian.PutUint16(ip[2:], uint16(28+n))
+	binary.BigEndian.PutUint16(ip[10:], checksum(ip))
+	u := []byte{0x30, 0x39, 0, 53, 0, 0, 0, 0}
+	binary.BigEndian.PutUint16(u[4:], uint16(8+n))
+	return append(append(append(f, ip...), u...), bytes.Repeat([]byte{'x'}, n)...)
+}
+
+func checksum(b []byte) uint16 {
+	var sum uint32
+	for i := 0; i < len(b); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	for sum>>16 != 0 {
+		sum = sum&0xffff + sum>>16
+	}
+	return ^uint16(sum)
+}
+
+func send(t *testing.T, peer *lab.NS, frames ...[]byte) {
+	t.Helper()
+	if err := peer.SendFrames("vb", frames...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestKernelPacketsArriveWithTheirFacts(t *testing.T) {
+	ns, peer, _ := host(t, lab.Rule{Prefix: "drop: ", Groups: []uint16{5}, Mark: 0x2a})
+	o := defaults()
+	o.Group, o.Label, o.SeqLocal = 5, 0x103, true
+	in := newInput(t, o, event.Whole, "oob.prefix", "oob.mark", "oob.ifindex_in", "oob.hook", "oob.family",
+		"oob.protocol", "raw.label", "raw.mac", "raw.mac_len", "raw.pktlen", "oob.seq.local", "oob.time.sec")
+	in.Links()
+	in.start(t, ns)
+	send(t, peer, udp(100))
+	in.read(t, 1, func(e event.Event) {
+		want := map[string]uint64{"oob.mark": 0x2a, "oob.ifindex_in": 11, "oob.hook": 0, "oob.family": 2,
+			"oob.protocol": 0x0800, "raw.label": 3, "raw.mac_len": 14, "raw.pktlen": 128, "oob.seq.local": 0}
+		for name, n := range want {
+			if got := e[*in.slots[name]]; got.V != n || got.K == event.None {
+				t.Errorf("%s = %d (%v), want %d", name, got.V, got.K, n)
+			}
+		}
+		if got := in.batch.Bytes(e[*in.slots["oob.prefix"]]); string(got) != "drop: " {
+			t.Errorf("prefix %q, want %q", got, "drop: ")
+		}
+		if age := time.Now().Unix() - int64(e.Uint(*in.slots["oob.time.sec"])); age < 0 || age > 5 {
+			t.Errorf("the packet is %d seconds old", age)
+		}
+	})
+	if got := in.Links().Name(11); got != "va" {
+		t.Errorf("interface 11 is %q, want va, as in the namespace of the socket", got)
+	}
+}
+
+// TestKernelALonePacketIsNotKept takes the median of some, since one may be late
+// when the machine has other things to do.
+func TestKernelALonePacketIsNotKept(t *testing.T) {
+	ns, peer, _ := host(t, lab.Rule{Groups: []uint16{5}})
+	o := defaults()
+	o.Group = 5
+	in := newInput(t, o, 64)
+	in.start(t, ns)
+	quick := 0
+	for range 9 {
+		send(t, peer, udp(10))
+		began := time.Now()
+		in.read(t, 1, nil)
+		if time.Since(began) < 100*time.Millisecond {
+			quick++
+		}
+	}
+	if quick < 5 {
+		t.Errorf("%d of 9 lone packets came within 100 ms; want most", quick)
+	}
+}
+
+func TestKernelCopyRange(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		option copyRange
+		extent int
+		want   int
+	}{
+		{"headers only", copyAuto, 512, 512},
+		{"somebody reads the packet", copyAuto, event.Whole, 1028},
+		{"as the user says", 64, event.Whole, 64},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ns, peer, _ := host(t, lab.Rule{Groups: []uint16{5}})
+			o := defaults()
+			o.Group, o.CopyRange = 5, tt.option
+			in := newInput(t, o, tt.extent)
+			in.start(t, ns)
+			send(t, peer, udp(1000))
+			in.read(t, 1, func(e event.Event) {
+				if got := len(in.batch.Bytes(e[*in.slots["raw.pkt"]])); got != tt.want {
+					t.Errorf("%d bytes arrived, want %d", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestKernelSettingsAreInForce(t *testing.T) {
+	ns, _, _ := host(t, lab.Rule{Groups: []uint16{5}})
+	o := defaults()
+	o.Group, o.QTimeout, o.CopyRange = 5, 7, 99
+	newInput(t, o, event.Whole).start(t, ns)
+	list, err := ns.Listeners()
+	if err != nil || len(list) != 1 {
+		t.Fatalf("listeners: %+v, %v; want one", list, err)
+	}
+	if got := list[0]; got.Group != 5 || got.Timeout != 7 || got.CopyRange != 99 || got.CopyMode != 2 {
+		t.Errorf("in force: %+v, want group 5, timeout 7, copy range 99, mode 2", got)
+	}
+}
+
+func TestKernelGroupInUseNamesItsOwner(t *testing.T) {
+	ns, _, _ := host(t, lab.Rule{Groups: []uint16{5}})
+	o := defaults()
+	o.Group = 5
+	newInput(t, o, 64).start(t, ns)
+	second := newInput(t, o, 64)
+	err := ns.Do(second.Open)
+	if err == nil {
+		t.Fatal("the second reader of the group got it too")
+	}
+	for _, want := range []string{"unable to bind to log group 5", "in use by port id", "nflog.test"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error %q lacks %q", err, want)
+		}
+	}
+}
+
+func TestKernelLossIsCountedToThePacket(t *testing.T) {
+	ns, peer, hits := host(t, lab.Rule{Groups: []uint16{5}})
+	o := defaults()
+	o.Group, o.SocketSize, o.SocketMax, o.DatagramSize, o.QThreshold = 5, 40000, 40000, 4096, 8
+	in := newInput(t, o, 64)
+	in.start(t, ns)
+	frames := make([][]byte, 3000)
+	for i := range frames {
+		frames[i] = udp(20)
+	}
+	send(t, peer, frames...) // nobody reads: the buffer overflows
+	received := in.drain(t)
+	send(t, peer, udp(20)) // which shows how many were lost before it
+	received += in.drain(t)
+	lost := in.counter("packets_lost")
+	matched, err := hits.Packets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lost == 0 || received+lost != matched {
+		t.Errorf("received %d + lost %d = %d, the rule matched %d", received, lost, received+lost, matched)
+	}
+	if in.counter("overruns") == 0 {
+		t.Error("no overrun was noticed")
+	}
+	in.await(t, fmt.Sprintf("lost %d packets of group 5", lost))
+}
+
+func TestKernelBufferGrows(t *testing.T) {
+	ns, peer, _ := host(t, lab.Rule{Groups: []uint16{5}})
+	o := defaults()
+	o.Group, o.SocketSize, o.SocketMax, o.DatagramSize = 5, 20000, 400000, 4096
+	in := newInput(t, o, 64)
+	in.start(t, ns)
+	frames := make([][]byte, 2000)
+	for i := range frames {
+		frames[i] = udp(20)
+	}
+	for range 3 {
+		send(t, peer, frames...)
+		in.read(t, 10, nil)
+	}
+	if in.size <= 20000 || in.size > 400000 {
+		t.Errorf("the buffer was asked for with %d bytes, want more than 20000 and no more than 400000", in.size)
+	}
+	in.await(t, "We are losing events, increasing buffer size to")
+}
+
+func TestKernelBridgePortsAndVLAN(t *testing.T) {
+	ns, a, b := lab.Test(t), lab.Test(t), lab.Test(t)
+	steps := []error{
+		lab.Bridge(lab.Port{NS: ns, Name: "br0", Index: 10}),
+		lab.Veth(lab.Port{NS: ns, Name: "p1", Index: 11, Master: "br0"}, lab.Port{NS: a, Name: "vb"}),
+		lab.Veth(lab.Port{NS: ns, Name: "p2", Index: 12, Master: "br0"}, lab.Port{NS: b, Name: "vb"}),
+	}
+	for _, err := range steps {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := ns.Log(lab.Rule{Family: "bridge", Hook: "forward", SrcMAC: "02:00:00:00:be:ef", Groups: []uint16{5}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := defaults()
+	o.Group = 5
+	in := newInput(t, o, 64, "oob.family", "oob.ifindex_in", "oob.ifindex_physin", "oob.ifindex_physout")
+	for _, name := range []string{"oob.vlan.id", "oob.vlan.proto", "oob.vlan.priority"} {
+		in.names = append(in.names, name)
+	}
+	in = newInput(t, o, 64, in.names...)
+	in.start(t, ns)
+	plain := udp(10)
+	tagged := append(append(bytes.Clone(plain[:12]), 0x81, 0, 0x60, 42), plain[12:]...)
+	send(t, a, plain, tagged)
+	i := 0
+	in.read(t, 2, func(e event.Event) {
+		want := map[string]uint64{"oob.family": nflog.FamilyBridge, "oob.ifindex_in": 10, "oob.ifindex_physin": 11, "oob.ifindex_physout": 12}
+		if i == 1 {
+			want["oob.vlan.id"], want["oob.vlan.proto"], want["oob.vlan.priority"] = 42, 0x8100, 3
+		}
+		for name, n := range want {
+			if got := e.Uint(*in.slots[name]); got != n {
+				t.Errorf("packet %d: %s = %d, want %d", i, name, got, n)
+			}
+		}
+		if i == 0 && e.Has(*in.slots["oob.vlan.id"]) {
+			t.Error("a packet without a tag has a VLAN")
+		}
+		i++
+	})
+}
