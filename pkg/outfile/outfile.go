@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/queue"
 )
@@ -43,6 +44,9 @@ type File struct {
 
 // ErrNoReader says that a named pipe has nobody who reads it.
 var ErrNoReader = errors.New("nobody reads the pipe")
+
+// patience is how long a pipe may be full before a write to it fails.
+const patience = time.Second
 
 // errBusy says that another output's block has to be completed first.
 var errBusy = errors.New("another output's block is partly written")
@@ -125,7 +129,9 @@ func begin(f *os.File, header []byte) error {
 
 // Write writes a block, whole: after an error the same block is to be given
 // again, and its writing goes on where it was cut; if the file was opened anew
-// meanwhile, at the beginning of the row that was cut.
+// meanwhile, at the beginning of the row that was cut. It does not wait for the
+// reader of a pipe for more than a second: then the error is
+// os.ErrDeadlineExceeded.
 func (f *File) Write(blk *queue.Block) error {
 	f.file.mu.Lock()
 	defer f.file.mu.Unlock()
@@ -135,6 +141,8 @@ func (f *File) Write(blk *queue.Block) error {
 	if f.opened != f.file.opened {
 		f.opened, f.done = f.file.opened, rowStart(blk, f.done)
 	}
+	// Only pipes have deadlines; to be without one is no error for the others.
+	_ = f.file.f.SetWriteDeadline(time.Now().Add(patience))
 	n, err := f.file.f.Write(blk.Data[f.done:])
 	f.done += n
 	f.file.partial = nil

@@ -1,0 +1,457 @@
+package outfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ulogd-go/ulogd/pkg/queue"
+)
+
+// block is a block of the given rows.
+func block(rows ...string) *queue.Block {
+	blk := new(queue.Block)
+	for _, row := range rows {
+		blk.Data = append(blk.Data, row...)
+		blk.End()
+	}
+	return blk
+}
+
+// numbered is a block of rows of 8 bytes, numbered and marked.
+func numbered(mark byte, rows int) *queue.Block {
+	blk := new(queue.Block)
+	for i := range rows {
+		blk.Data = fmt.Appendf(blk.Data, "%c%06d\n", mark, i)
+		blk.End()
+	}
+	return blk
+}
+
+func open1(t *testing.T, s *Set, path, header string) *File {
+	t.Helper()
+	f, err := s.Open(path, []byte(header))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func write(t *testing.T, f *File, rows ...string) {
+	t.Helper()
+	if err := f.Write(block(rows...)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func contents(t *testing.T, path, want string) {
+	t.Helper()
+	got, err := os.ReadFile(path)
+	if err != nil || string(got) != want {
+		t.Errorf("%s holds %q, %v; want %q", filepath.Base(path), got, err, want)
+	}
+}
+
+func TestAppends(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(path, []byte("old\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		var s Set
+		f := open1(t, &s, path, "header\n")
+		write(t, f, "a\n", "b\n")
+		if err := errors.Join(f.Reopen(), f.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	contents(t, path, "old\na\nb\na\nb\n")
+}
+
+func TestRotation(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "log")
+	var s Set
+	a, b := open1(t, &s, path, "header\n"), open1(t, &s, path, "header\n")
+	write(t, a, "a1\n")
+	write(t, b, "b1\n")
+	if err := errors.Join(a.Reopen(), os.Rename(path, path+".1")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, b, "b2\n") // still into the renamed file
+	for _, f := range []*File{a, b, a} {
+		if err := f.Reopen(); err != nil {
+			t.Error(err)
+		}
+	}
+	write(t, a, "a2\n")
+	write(t, b, "b3\n")
+	contents(t, path+".1", "header\na1\nb1\nb2\n")
+	contents(t, path, "header\na2\nb3\n")
+	if a.file != b.file || a.file.opened != 1 {
+		t.Errorf("the file was opened anew %d times for both", a.file.opened)
+	}
+}
+
+func TestReopenFails(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dir")
+	path := filepath.Join(dir, "log")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var s Set
+	f := open1(t, &s, path, "")
+	if err := os.Rename(dir, dir+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Reopen(); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "the old file stays in use") {
+		t.Errorf("Reopen: %v", err)
+	}
+	write(t, f, "a\n")
+	contents(t, filepath.Join(dir+".1", "log"), "a\n")
+	if _, err := s.Open(filepath.Join(dir, "other"), nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Open in a directory that is not there: %v", err)
+	}
+}
+
+func TestLastUserCloses(t *testing.T) {
+	var s Set
+	path := filepath.Join(t.TempDir(), "log")
+	a, b := open1(t, &s, path, ""), open1(t, &s, path, "")
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+	write(t, b, "b\n")
+	if err := b.Close(); err != nil || len(s.files) != 0 {
+		t.Errorf("Close: %v, %d files are left", err, len(s.files))
+	}
+	if err := b.Write(block("c\n")); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("a write to the closed file: %v", err)
+	}
+}
+
+// TestRowsDoNotMix has several outputs write to one file while it is rotated.
+func TestRowsDoNotMix(t *testing.T) {
+	const blocks, rows = 40, 100
+	dir := t.TempDir()
+	path := filepath.Join(dir, "log")
+	var s Set
+	var wg sync.WaitGroup
+	for i := range 4 {
+		f := open1(t, &s, path, "")
+		wg.Go(func() {
+			for n := range blocks {
+				if err := f.Write(numbered('a'+byte(i), rows)); err != nil {
+					t.Error(err)
+				}
+				if i == 0 && n%10 == 0 {
+					if err := os.Rename(path, fmt.Sprintf("%s.%d", path, n)); err != nil {
+						t.Error(err)
+					}
+				}
+				if err := f.Reopen(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	files, err := filepath.Glob(path + "*")
+	if err != nil || len(files) < 4 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	total := 0
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for len(data) > 0 {
+			want := numbered(data[0], rows).Data
+			if !bytes.HasPrefix(data, want) {
+				t.Fatalf("%s: a block is not whole: %.40q", name, data)
+			}
+			data, total = data[len(want):], total+1
+		}
+	}
+	if total != 4*blocks {
+		t.Errorf("%d blocks arrived, want %d", total, 4*blocks)
+	}
+}
+
+func TestDeviceFull(t *testing.T) {
+	var s Set
+	f := open1(t, &s, "/dev/full", "")
+	if err := f.Write(block("a\n")); !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "/dev/full") {
+		t.Errorf("Write: %v, want one that names the file and says that it is full", err)
+	}
+}
+
+// fullDisk runs f with a directory on a disk of 16 KiB of which half is taken by
+// the file "filler".
+func fullDisk(t *testing.T, f func(dir string)) {
+	t.Helper()
+	dir := t.TempDir()
+	done := make(chan error)
+	go func() {
+		// The thread has its own mounts, and ends with the goroutine.
+		runtime.LockOSThread()
+		defer close(done)
+		err := errors.Join(unix.Unshare(unix.CLONE_NEWNS),
+			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+			unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16k"))
+		if err != nil {
+			done <- err
+			return
+		}
+		if err := os.WriteFile(filepath.Join(dir, "filler"), make([]byte, 8<<10), 0o600); err != nil {
+			t.Error(err)
+		}
+		f(dir)
+	}()
+	switch err := <-done; {
+	case err == nil:
+	case os.Getenv("CI") == "true":
+		t.Fatalf("CI=true but this process may not mount: %v", err)
+	default:
+		t.Skipf("SKIPPED: needs root to mount a small disk: %v", err)
+	}
+}
+
+func TestDiskFull(t *testing.T) {
+	fullDisk(t, func(dir string) {
+		path := filepath.Join(dir, "log")
+		var s Set
+		a, b := open1(t, &s, path, ""), open1(t, &s, path, "")
+		blk := numbered('a', 1536) // 12 KiB
+		for range 2 {
+			if err := a.Write(blk); !errors.Is(err, unix.ENOSPC) {
+				t.Errorf("Write to the full disk: %v", err)
+			}
+		}
+		if err := b.Write(block("b\n")); !errors.Is(err, errBusy) {
+			t.Errorf("Write while another block is partly written: %v", err)
+		}
+		if err := os.Remove(filepath.Join(dir, "filler")); err != nil {
+			t.Error(err)
+		}
+		if err := errors.Join(a.Write(blk), b.Write(block("b\n"))); err != nil {
+			t.Errorf("Write when there is room: %v", err)
+		}
+		contents(t, path, string(blk.Data)+"b\n")
+	})
+}
+
+func TestDiskFullAndRotated(t *testing.T) {
+	fullDisk(t, func(dir string) {
+		path, away := filepath.Join(dir, "log"), filepath.Join(t.TempDir(), "elsewhere")
+		var s Set
+		a := open1(t, &s, path, "header\n")
+		blk := numbered('a', 1536)
+		if err := a.Write(blk); !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("Write to the full disk: %v", err)
+		}
+		half, err := os.ReadFile(path)
+		if err := errors.Join(err, os.Remove(path), os.Symlink(away, path)); err != nil {
+			t.Error(err)
+		}
+		if err := errors.Join(a.Reopen(), a.Write(blk)); err != nil {
+			t.Error(err)
+		}
+		whole := strings.Count(string(half), "\n") - 1 // rows in the old file
+		contents(t, away, "header\n"+string(blk.Data[8*whole:]))
+	})
+}
+
+func TestHeaderOnFullDisk(t *testing.T) {
+	fullDisk(t, func(dir string) {
+		path := filepath.Join(dir, "log")
+		var s Set
+		if _, err := s.Open(path, make([]byte, 9<<10)); !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("Open: %v", err)
+		}
+		contents(t, path, "")
+	})
+}
+
+// TestCloseReleases has the one that could not complete its block go away.
+func TestCloseReleases(t *testing.T) {
+	fullDisk(t, func(dir string) {
+		path := filepath.Join(dir, "log")
+		var s Set
+		a, b := open1(t, &s, path, ""), open1(t, &s, path, "")
+		if err := a.Write(numbered('a', 1536)); !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("Write to the full disk: %v", err)
+		}
+		if err := errors.Join(a.Close(), os.Remove(filepath.Join(dir, "filler")), b.Write(block("b\n"))); err != nil {
+			t.Errorf("the other's write: %v", err)
+		}
+	})
+}
+
+// fifo makes a named pipe. Its readers do not wait for a writer.
+func fifo(t *testing.T) (path string, reader func() *os.File) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path, func() *os.File {
+		t.Helper()
+		r, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Close() })
+		if err := r.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+}
+
+func expect(t *testing.T, r io.Reader, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(r, got); string(got[:n]) != want {
+		t.Fatalf("read %d bytes %.60q, %v; want %d bytes %.60q", n, got[:n], err, len(want), want)
+	}
+}
+
+func TestPipe(t *testing.T) {
+	path, reader := fifo(t)
+	var s Set
+	if _, err := s.Open(path, nil); !errors.Is(err, ErrNoReader) || !strings.Contains(err.Error(), path) {
+		t.Fatalf("Open without a reader: %v", err)
+	}
+	r := reader()
+	f := open1(t, &s, path, "header\n")
+	write(t, f, "a\n")
+	expect(t, r, "header\na\n")
+	if err := f.Reopen(); err != nil {
+		t.Errorf("Reopen with a reader: %v", err)
+	}
+	write(t, f, "b\n") // without another header
+	expect(t, r, "b\n")
+
+	r.Close()
+	blk := block("c\n", "d\n")
+	if err := f.Write(blk); !errors.Is(err, ErrNoReader) {
+		t.Errorf("Write without a reader: %v", err)
+	}
+	if err := f.Reopen(); !errors.Is(err, ErrNoReader) {
+		t.Errorf("Reopen without a reader: %v", err)
+	}
+	r = reader()
+	if err := errors.Join(f.Reopen(), f.Write(blk)); err != nil {
+		t.Fatalf("with a reader again: %v", err)
+	}
+	expect(t, r, "header\nc\nd\n")
+}
+
+// shrink leaves the pipe room for a page.
+func shrink(t *testing.T, f *File) {
+	t.Helper()
+	raw, err := f.file.f.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) { _, failed = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, 4096) })
+	if err := errors.Join(err, failed); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSlowPipe has a reader that stands still: the write gives up after a while,
+// and goes on where it was.
+func TestSlowPipe(t *testing.T) {
+	path, reader := fifo(t)
+	r := reader()
+	var s Set
+	f := open1(t, &s, path, "")
+	shrink(t, f)
+	blk := numbered('a', 2000)
+	start := time.Now()
+	if err := f.Write(blk); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) > 20*patience {
+		t.Fatalf("a write that nobody reads: %v after %v", err, time.Since(start))
+	}
+	done := make(chan error)
+	go func() { done <- f.Write(blk) }()
+	expect(t, r, string(blk.Data))
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReaderGoesInTheMiddle has a reader go in the middle of a row: the next one
+// gets that row whole.
+func TestReaderGoesInTheMiddle(t *testing.T) {
+	path, reader := fifo(t)
+	r := reader()
+	var s Set
+	f := open1(t, &s, path, "")
+	shrink(t, f)
+	blk := block(strings.Repeat("a", 1000)+"\n", strings.Repeat("b", 9000)+"\n", "c\n")
+	if err := f.Write(blk); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	r.Close()
+	if err := f.Write(blk); !errors.Is(err, ErrNoReader) {
+		t.Fatal(err)
+	}
+	r = reader()
+	if err := f.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { done <- f.Write(blk) }()
+	var got []byte
+	for want := blk.Data[1001:]; !bytes.HasSuffix(got, want); {
+		chunk := make([]byte, 4096)
+		n, err := r.Read(chunk)
+		if err != nil {
+			t.Fatalf("after %d bytes: %v", len(got), err)
+		}
+		got = append(got, chunk[:n]...)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStdout(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout := os.Stdout
+	os.Stdout = w
+	defer func() { os.Stdout = stdout }()
+	var s Set
+	f, err := s.Stdout([]byte("header\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Reopen(), f.Write(block("a\n")), f.Close()); err != nil {
+		t.Error(err)
+	}
+	if _, err := w.WriteString("open\n"); err != nil {
+		t.Errorf("Close closed the standard output: %v", err)
+	}
+	w.Close()
+	if got, err := io.ReadAll(r); string(got) != "header\na\nopen\n" || err != nil {
+		t.Errorf("read %q, %v", got, err)
+	}
+}
