@@ -1,0 +1,131 @@
+package sqlite3
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ulogd-go/ulogd/pkg/plugin"
+	"github.com/ulogd-go/ulogd/schema"
+)
+
+// table is what is known of a table or a view.
+type table struct {
+	columns []column // that can be written to, in the table's order
+	sql     []string // the statements that make it again
+}
+
+// column is one column of a table.
+type column struct {
+	name     string
+	text     bool // its affinity is TEXT
+	serial   bool // SQLite fills it with the row's number
+	required bool // a row without a value for it is refused
+}
+
+// has tells whether t has a column of that very name.
+func (t table) has(name string) bool {
+	return slices.ContainsFunc(t.columns, func(c column) bool { return c.name == name })
+}
+
+// readTable describes the table of that name; it has no columns if there is none.
+func readTable(ctx context.Context, c *conn, name string) (t table, err error) {
+	const columns = `select name, upper(type), "notnull" and dflt_value is null, pk ` +
+		`from pragma_table_xinfo(?) where hidden = 0 order by cid`
+	err = c.query(ctx, columns, name, func(v []driver.Value) {
+		t.columns = append(t.columns, newColumn(v[0].(string), v[1].(string), v[2].(int64) == 1, v[3].(int64) == 1))
+	})
+	if err != nil || len(t.columns) == 0 {
+		return t, err
+	}
+	const statements = `select sql from sqlite_schema where tbl_name = ? collate nocase and sql is not null order by rowid`
+	err = c.query(ctx, statements, name, func(v []driver.Value) { t.sql = append(t.sql, v[0].(string)) })
+	return t, err
+}
+
+// newColumn applies SQLite's rules of affinity and of the INTEGER PRIMARY KEY
+// (https://www.sqlite.org/datatype3.html, section 3.1).
+func newColumn(name, typ string, required, key bool) column {
+	c := column{name: name, serial: key && typ == "INTEGER"}
+	c.required = required && !c.serial
+	if !strings.Contains(typ, "INT") {
+		c.text = strings.Contains(typ, "CHAR") || strings.Contains(typ, "CLOB") || strings.Contains(typ, "TEXT")
+	}
+	return c
+}
+
+// ourTable is the table that is made where there is none.
+func ourTable(ctx context.Context, sort plugin.Type, name string) (table, error) {
+	contents := schema.Packets
+	switch {
+	case sort&plugin.Flow != 0:
+		contents = schema.Flows
+	case sort&plugin.Sum != 0:
+		contents = schema.Sums
+	}
+	c, err := dial(ctx, memory, "rwc", 0)
+	if err != nil {
+		return table{}, err
+	}
+	defer c.Close()
+	if err := c.exec(ctx, schema.SQLite(contents, name)); err != nil {
+		return table{}, fmt.Errorf("table %q: %w; choose another name", name, err)
+	}
+	return readTable(ctx, c, name)
+}
+
+// findTable describes the table in the database at path, without changing
+// anything; it has no columns if there is none, or no file.
+func findTable(ctx context.Context, path, name string, wait time.Duration) (table, error) {
+	if empty, err := isEmpty(path); empty || err != nil {
+		return table{}, err
+	}
+	c, err := dial(ctx, path, readOnly(path), wait)
+	if err != nil {
+		return table{}, err
+	}
+	defer c.Close()
+	return readTable(ctx, c, name)
+}
+
+// isEmpty tells whether path is a database still to be made: no file, or one
+// without contents.
+func isEmpty(path string) (bool, error) {
+	info, err := os.Stat(path)
+	switch {
+	case os.IsNotExist(err):
+		return true, nil
+	case err != nil:
+		return false, err
+	case !info.Mode().IsRegular():
+		return false, fmt.Errorf("%s is no regular file; name one that is, or that is still to be made", path)
+	}
+	return info.Size() == 0, nil
+}
+
+// readOnly is the mode in which the database at path can be read without a trace.
+// One with a write-ahead log that nobody has open must be said to be immutable,
+// or SQLite would leave the log's index behind.
+func readOnly(path string) string {
+	if _, err := os.Stat(path + "-wal"); !os.IsNotExist(err) || !hasLog(path) {
+		return "ro"
+	}
+	return "ro&immutable=1"
+}
+
+// hasLog tells whether the database at path works with a write-ahead log, which
+// its bytes 18 and 19 say (https://www.sqlite.org/fileformat2.html, section 1.3.3).
+func hasLog(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var versions [2]byte
+	_, err = f.ReadAt(versions[:], 18)
+	return err == nil && versions == [2]byte{2, 2}
+}

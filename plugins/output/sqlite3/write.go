@@ -1,0 +1,316 @@
+package sqlite3
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ulogd-go/ulogd/pkg/logging"
+	"github.com/ulogd-go/ulogd/pkg/plugin"
+	"github.com/ulogd-go/ulogd/pkg/queue"
+	"github.com/ulogd-go/ulogd/pkg/row"
+	"github.com/ulogd-go/ulogd/schema"
+)
+
+// Connect opens the database, makes the table if there is none, and prepares the
+// statement. An error that time alone may mend is plugin.ErrNotConnected.
+func (o *output) Connect(ctx context.Context) error {
+	if o.unseen != nil {
+		return o.wrap(o.unseen)
+	}
+	if err := errors.Join(o.Close(), writable(o.DB)); err != nil {
+		return err
+	}
+	if err := o.connect(ctx); err != nil {
+		_ = o.Close() // the first error says why
+		if transient(err) {
+			return fmt.Errorf("%w: %w", plugin.ErrNotConnected, o.wrap(err))
+		}
+		return o.wrap(err)
+	}
+	return nil
+}
+
+// wrap says which table an error is about.
+func (o *output) wrap(err error) error {
+	return fmt.Errorf("database %s, table %s: %w", o.DB, o.Table, err)
+}
+
+// writable is an error if SQLite could not write the file at path, and the
+// journal beside it.
+func writable(path string) error {
+	dir := filepath.Dir(path)
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("database %s: directory %s: %w; see to it that the directory exists and that the daemon may write there", path, dir, err)
+	}
+	if err := unix.Access(path, unix.R_OK|unix.W_OK); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("database %s: %w; let the daemon read and write the file", path, err)
+	}
+	return nil
+}
+
+func (o *output) connect(ctx context.Context) (err error) {
+	fresh, err := isEmpty(o.DB)
+	if err != nil {
+		return err
+	}
+	if o.conn, err = dial(ctx, o.DB, "rwc", o.BusyTimeout); err != nil {
+		return err
+	}
+	o.files = files{}
+	if fresh {
+		if err := o.conn.exec(ctx, "pragma journal_mode=wal"); err != nil {
+			return err
+		}
+	}
+	if err := o.relax(ctx); err != nil {
+		return err
+	}
+	if err := o.ready(ctx); err != nil {
+		return err
+	}
+	if err := o.prepare(ctx); err != nil {
+		return err
+	}
+	o.files = statFiles(o.DB)
+	return nil
+}
+
+// relax leaves syncing to checkpoints if there is a write-ahead log, which keeps
+// the database sound all the same. Without one SQLite's default stays.
+func (o *output) relax(ctx context.Context) error {
+	mode := ""
+	err := o.conn.query(ctx, "pragma journal_mode", "", func(v []driver.Value) { mode, _ = v[0].(string) })
+	if err != nil || mode != "wal" {
+		return err
+	}
+	return o.conn.exec(ctx, "pragma synchronous=normal")
+}
+
+// ready makes the table as it was last seen if there is none, and finds out what
+// it is like now.
+func (o *output) ready(ctx context.Context) error {
+	if err := o.conn.exec(ctx, "begin immediate"); err != nil {
+		return err
+	}
+	t, err := readTable(ctx, o.conn, o.Table)
+	if err == nil && len(t.columns) == 0 {
+		o.env.Log.Log(ctx, logging.Notice, fmt.Sprintf("database %s has no table %s, making it", o.DB, o.Table))
+		err = o.conn.exec(ctx, strings.Join(o.seen.sql, ";\n"))
+		t = o.seen
+	}
+	if err == nil {
+		err = o.conn.exec(ctx, "commit")
+	}
+	if err != nil {
+		o.conn.rollback()
+		return err
+	}
+	o.seen = t
+	return o.check()
+}
+
+// check is an error if every row would be refused.
+func (o *output) check() error {
+	if !slices.ContainsFunc(o.fields, func(f field) bool { return o.seen.has(f.name) }) {
+		return errors.New("no plugin of the stack publishes the key of any column; name the columns after keys, with _ for each dot")
+	}
+	for _, c := range o.seen.columns {
+		if c.required && !slices.ContainsFunc(o.fields, func(f field) bool { return f.name == c.name }) {
+			return fmt.Errorf("column %s is NOT NULL without a default, and no plugin of the stack publishes the key %s; give the column a default", c.name, row.Key(c.name))
+		}
+	}
+	return nil
+}
+
+// prepare compiles the statement for the fields of which the table still has the
+// column.
+func (o *output) prepare(ctx context.Context) (err error) {
+	var names, marks, gone []string
+	o.places = make([]int, len(o.fields))
+	for i, f := range o.fields {
+		o.places[i] = -1
+		if !o.seen.has(f.name) {
+			gone = append(gone, f.name)
+			continue
+		}
+		o.places[i] = len(names)
+		names = append(names, schema.QuoteSQLite(f.name))
+		marks = append(marks, "?")
+	}
+	if len(gone) > 0 {
+		o.env.Log.Warn(fmt.Sprintf("table %s has lost columns, whose values are not stored: %s", o.Table, strings.Join(gone, ", ")))
+	}
+	o.args = make([]driver.NamedValue, len(names))
+	for i := range o.args {
+		o.args[i].Ordinal = i + 1
+	}
+	o.statement = fmt.Sprintf("insert into %s (%s) values (%s)",
+		schema.QuoteSQLite(o.Table), strings.Join(names, ","), strings.Join(marks, ","))
+	o.insert, err = o.conn.prepare(ctx, o.statement)
+	return err
+}
+
+// Write inserts the rows of a block in one transaction.
+func (o *output) Write(ctx context.Context, blk *queue.Block) error {
+	if err := o.current(ctx); err != nil {
+		return err
+	}
+	if err := o.conn.exec(ctx, "begin immediate"); err != nil {
+		return o.failure(err)
+	}
+	bad, err := o.insertAll(blk)
+	if err == nil {
+		err = o.conn.exec(context.Background(), "commit")
+	}
+	if err != nil {
+		o.conn.rollback()
+		return o.failure(err)
+	}
+	if len(bad.Rows) > 0 {
+		return bad
+	}
+	return nil
+}
+
+// insertAll inserts all rows but those that the table refuses.
+func (o *output) insertAll(blk *queue.Block) (bad *plugin.RejectError, err error) {
+	bad = new(plugin.RejectError)
+	for i := range blk.Rows() {
+		err := o.insertRow(blk.Row(i))
+		if err == nil {
+			continue
+		}
+		if !o.refused(err) {
+			return nil, err
+		}
+		if !o.conn.active() {
+			// The table's ON CONFLICT ROLLBACK took the other rows along.
+			return nil, &plugin.RejectError{Err: o.wrap(err)}
+		}
+		bad.Rows = append(bad.Rows, i)
+		bad.Err = o.wrap(err)
+	}
+	return bad, nil
+}
+
+func (o *output) insertRow(r []byte) (err error) {
+	var v row.Value
+	for _, place := range o.places {
+		if v, r, err = row.Next(r); err != nil {
+			return err
+		}
+		if place >= 0 {
+			set(&o.args[place].Value, v)
+		}
+	}
+	_, err = o.insert.ExecContext(context.Background(), o.args)
+	return err
+}
+
+// set makes dst hold v. What it held for the previous row is kept if it is the
+// same, which saves allocating it.
+func set(dst *driver.Value, v row.Value) {
+	switch v.Kind {
+	case row.Null:
+		*dst = nil
+	case row.Int:
+		if n, ok := (*dst).(int64); !ok || n != v.Int {
+			*dst = v.Int
+		}
+	case row.Text:
+		if s, ok := (*dst).(string); !ok || s != string(v.Bytes) {
+			*dst = string(v.Bytes)
+		}
+	case row.Blob:
+		*dst = v.Bytes
+	}
+}
+
+// refused tells whether err is about the row: no later attempt will do better.
+func (o *output) refused(err error) bool {
+	switch code(err) {
+	case codeConstraint, codeMismatch, codeTooBig:
+		return true
+	case codeError:
+		// Either the table has changed, or one of its triggers stumbled over the row.
+		s, err := o.conn.prepare(context.Background(), o.statement)
+		if err == nil {
+			_ = s.Close()
+		}
+		return err == nil
+	}
+	return errors.Is(err, row.ErrMalformed)
+}
+
+// failure is err as the engine understands it: either the same will do later, or
+// a new connection is worth a try.
+func (o *output) failure(err error) error {
+	var reject *plugin.RejectError
+	if errors.As(err, &reject) {
+		return err
+	}
+	if transient(err) || errors.Is(err, context.Canceled) {
+		return o.wrap(err)
+	}
+	return fmt.Errorf("%w: %w", plugin.ErrNotConnected, o.wrap(err))
+}
+
+// current connects anew if need be: after a failed Reopen, or when the path no
+// longer leads to the file that is open, as after a rotation.
+func (o *output) current(ctx context.Context) error {
+	if o.conn != nil && !o.files.moved() {
+		return nil
+	}
+	if o.conn != nil {
+		o.env.Log.Log(ctx, logging.Notice, fmt.Sprintf("database %s was moved or removed, opening the path anew", o.DB))
+	}
+	err := o.Connect(ctx)
+	if err == nil || errors.Is(err, plugin.ErrNotConnected) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
+}
+
+// Reopen closes the database and opens it again. After an error the next Write
+// tries the same.
+func (o *output) Reopen() error { return o.Connect(context.Background()) }
+
+// Close gives the database up.
+func (o *output) Close() error {
+	if o.conn == nil {
+		return nil
+	}
+	if o.files.moved() {
+		if err := o.settle(); err != nil {
+			return err
+		}
+		defer o.files.clear()
+	}
+	if o.insert != nil {
+		_ = o.insert.Close() // an error repeats that of the last row
+	}
+	err := o.conn.Close()
+	o.conn, o.insert = nil, nil
+	return err
+}
+
+// settle prepares for closing a database that was moved. The error is that this
+// has to wait.
+func (o *output) settle() error {
+	err := o.conn.settle()
+	if errors.Is(err, errRead) || transient(err) {
+		return o.wrap(err)
+	}
+	if err != nil {
+		o.env.Log.Error(fmt.Sprintf("%v; the moved file may lack the rows that were written last", o.wrap(err)))
+	}
+	return nil
+}
