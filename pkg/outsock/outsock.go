@@ -3,10 +3,12 @@ package outsock
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/plugin"
@@ -23,9 +25,10 @@ type Conn struct {
 	Network string // "tcp", "udp", "unix" or "unixgram"
 	Address string
 
-	conn   net.Conn
-	closed *atomic.Bool // by the peer
-	sent   int          // rows of the present block that were sent
+	conn    net.Conn
+	closed  *atomic.Bool // by the peer
+	sent    int          // rows of the present block that were dealt with
+	tooLong []int        // those among them that no datagram can hold
 }
 
 // Connect connects anew. All errors are plugin.ErrNotConnected.
@@ -55,31 +58,52 @@ func watch(conn net.Conn, closed *atomic.Bool) {
 	closed.Store(true)
 }
 
-// Write sends a block. After an error the same block is to be given again: it
-// goes on with the first row that was not sent whole.
-func (c *Conn) Write(_ context.Context, blk *queue.Block) error {
+// Write sends a block, until ctx ends. After plugin.ErrNotConnected the same block
+// is to be given again: it goes on with the first row that was not sent whole.
+// Rows that are longer than a datagram may be are a *plugin.RejectError.
+func (c *Conn) Write(ctx context.Context, blk *queue.Block) error {
 	if c.conn == nil || c.closed.Load() {
 		return fmt.Errorf("%w: %s %s: the peer has closed the connection", plugin.ErrNotConnected, c.Network, c.Address)
 	}
 	if err := c.conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
 	}
+	conn := c.conn
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(time.Unix(1, 0)) })
+	defer stop()
 	if err := c.send(blk); err != nil {
 		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
 	}
-	c.sent = 0
-	return nil
+	err := c.rejected()
+	c.sent, c.tooLong = 0, nil
+	return err
+}
+
+func (c *Conn) rejected() error {
+	if len(c.tooLong) == 0 {
+		return nil
+	}
+	return &plugin.RejectError{Rows: c.tooLong, Err: fmt.Errorf("%s %s: %w", c.Network, c.Address, syscall.EMSGSIZE)}
 }
 
 func (c *Conn) send(blk *queue.Block) error {
-	if !c.stream() {
-		for ; c.sent < blk.Rows(); c.sent++ {
-			if _, err := c.conn.Write(blk.Row(c.sent)); err != nil {
-				return err
-			}
-		}
-		return nil
+	if c.stream() {
+		return c.sendStream(blk)
 	}
+	for ; c.sent < blk.Rows(); c.sent++ {
+		_, err := c.conn.Write(blk.Row(c.sent))
+		if errors.Is(err, syscall.EMSGSIZE) {
+			c.tooLong = append(c.tooLong, c.sent)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Conn) sendStream(blk *queue.Block) error {
 	from := 0
 	if c.sent > 0 {
 		from = int(blk.Ends[c.sent-1])
