@@ -172,6 +172,9 @@ func (d *Decoder) ipv6(b *event.Batch, e event.Event, s span) {
 		next = b.Buf[s.pos]
 		s = s.skip(n)
 	}
+	if laterFragment && isExtension(next) && s.len() < 2 {
+		return
+	}
 	e.Set(d.nexthdr, event.U8, uint64(next))
 	if laterFragment {
 		return

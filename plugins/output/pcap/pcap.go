@@ -4,15 +4,12 @@ package pcap
 
 import (
 	"encoding/binary"
-	"log/slog"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
-	"github.com/ulogd-go/ulogd/pkg/logging"
 	"github.com/ulogd-go/ulogd/pkg/nflog"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
 	"github.com/ulogd-go/ulogd/pkg/stamp"
-	"github.com/ulogd-go/ulogd/pkg/stats"
 )
 
 func init() {
@@ -33,9 +30,6 @@ type options struct {
 type pcap struct {
 	plugin.File
 	pkt, pktlen, totlen, sec, usec, family, payloadlen event.Slot
-
-	dropped  *stats.Counter
-	dropping *logging.Tally
 }
 
 func open(o options, env *plugin.Env) (plugin.Output, error) {
@@ -44,9 +38,6 @@ func open(o options, env *plugin.Env) (plugin.Output, error) {
 			FileOptions: o.FileOptions, QueueOptions: o.Options, Files: env.Files,
 			Header: fileHeader(stamp.SecondsWest(env.Zone, env.Now())),
 		},
-		dropped: env.Stats.Counter("packets_without_payload", "packets of which no byte was logged, so that they were not written"),
-		dropping: logging.NewTally(env.Log, slog.LevelWarn,
-			"%d packets came without a payload and were not written; see copy_range of the input and the size limit of the firewall rule"),
 	}, nil
 }
 
@@ -79,21 +70,14 @@ func (p *pcap) Bind(b *event.Binder) {
 	b.In(&p.payloadlen, "ip6.payloadlen", event.U16)
 }
 
+// Encode writes a record for each packet; one without a payload has a record
+// without contents, as ulogd writes it.
 func (p *pcap) Encode(blk *queue.Block, rows *event.Rows) {
-	var dropped uint64
 	for e := range rows.All() {
 		pkt := rows.Bytes(e[p.pkt])
 		pkt = pkt[:min(uint64(len(pkt)), e.Uint(p.pktlen))]
-		if len(pkt) == 0 {
-			dropped++
-			continue
-		}
 		blk.Data = append(p.appendHeader(blk.Data, e, uint32(len(pkt))), pkt...)
 		blk.End()
-	}
-	if dropped > 0 {
-		p.dropped.Add(dropped)
-		p.dropping.Add(dropped)
 	}
 }
 
@@ -118,10 +102,4 @@ func (p *pcap) originalLen(e event.Event, captured uint32) uint32 {
 		return uint32(e.Uint(p.payloadlen)) + ip6HeaderLen
 	}
 	return captured
-}
-
-// Close says how many packets could not be written.
-func (p *pcap) Close() error {
-	p.dropping.Flush()
-	return p.File.Close()
 }

@@ -111,6 +111,11 @@ func TestEncode(t *testing.T) {
 			want:  append(words(sec, usec, 5, 5), "abcde"...),
 		},
 		{
+			name:  "no payload",
+			event: plugintest.Event{"oob.family": 7, "oob.time.sec": sec, "oob.time.usec": usec},
+			want:  words(sec, usec, 0, 0),
+		},
+		{
 			name:  "a length short of the bytes that there are",
 			event: packet(7, 2, nil),
 			want:  append(words(sec, usec, 2, 2), "ab"...),
@@ -123,20 +128,6 @@ func TestEncode(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
-	}
-}
-
-func TestPacketsWithoutPayloadAreCounted(t *testing.T) {
-	run := plugintest.Bench{Plugin: "PCAP", Keys: keys}.Start(t,
-		plugintest.Event{"oob.family": 2},
-		packet(2, 5, nil),
-		plugintest.Event{"oob.family": 2, "raw.pkt": []byte{}, "raw.pktlen": 0},
-	)
-	if n := run.Encode(t).Rows(); n != 1 {
-		t.Errorf("%d rows, want 1", n)
-	}
-	if n := run.Count("packets_without_payload"); n != 2 {
-		t.Errorf("counted %d, want 2", n)
 	}
 }
 
