@@ -79,11 +79,12 @@ func lacks(needs []need, find func(string) (string, error)) (list []string) {
 // test runs the tests and reads what they say.
 func test(packages []string) (counts, error) {
 	args := []string{"test", "-json", "-count=1", "-timeout=12m"}
+	env := os.Environ()
 	if _, err := exec.LookPath("gcc"); err == nil {
-		args = append(args, "-race")
+		args, env = append(args, "-race"), append(env, "CGO_ENABLED=1")
 	}
 	cmd := exec.Command("go", append(args, packages...)...)
-	cmd.Stderr = os.Stderr
+	cmd.Stderr, cmd.Env = os.Stderr, env
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return counts{}, err
