@@ -37,7 +37,9 @@ func needOriginal(t *testing.T) {
 func buildOurs(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ulogd")
-	if out, err := exec.Command("go", "build", "-o", path, "../../cmd/ulogd").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", path, "../../cmd/ulogd")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	return path

@@ -40,6 +40,9 @@ func open(o options, env *plugin.Env) (plugin.Source, error) {
 	if o.BufSize < minBufSize {
 		return nil, fmt.Errorf("bufsize = %d: too small for a packet; use at least %d", o.BufSize, minBufSize)
 	}
+	if o.DatagramSize > nflog.MaxBufferSize {
+		env.Log.Warn(fmt.Sprintf("nlbufsiz = %d: the kernel takes %d at most, which is used", o.DatagramSize, nflog.MaxBufferSize))
+	}
 	s := &source{options: o, env: env}
 	s.Decoder = nflog.Decoder{Label: uint8(o.Label), SeqLocal: o.SeqLocal, SeqGlobal: o.SeqGlobal}
 	s.gaps = gaps{
