@@ -132,11 +132,12 @@ func (s *Socket) next(dst []byte, block bool) (int, error) {
 	return s.n, nil
 }
 
-// receive is the callback of raw.Read: it reports whether the wait is over.
+// receive is the callback of raw.Read: it reports whether the wait is over. The
+// call never blocks, so the scheduler need not hear of it.
 func (s *Socket) receive(fd uintptr) bool {
 	for {
 		size := uint32(unix.SizeofSockaddrNetlink)
-		n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, fd,
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd,
 			uintptr(unsafe.Pointer(unsafe.SliceData(s.dst))), uintptr(len(s.dst)), unix.MSG_TRUNC|unix.MSG_DONTWAIT,
 			uintptr(unsafe.Pointer(&s.from)), uintptr(unsafe.Pointer(&size)))
 		if errno == unix.EINTR {
