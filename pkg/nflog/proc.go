@@ -24,12 +24,16 @@ type Bound struct {
 // ParseProc reads the kernel's list.
 func ParseProc(r io.Reader) ([]Bound, error) {
 	var list []Bound
-	for s := bufio.NewScanner(r); s.Scan(); {
+	s := bufio.NewScanner(r)
+	for s.Scan() {
 		var b Bound
 		if _, err := fmt.Sscan(s.Text(), &b.Group, &b.PortID, &b.Queued, &b.CopyMode, &b.CopyRange, &b.Timeout, &b.Users); err != nil {
 			return list, fmt.Errorf("nfnetlink_log: line %q: %w", s.Text(), err)
 		}
 		list = append(list, b)
+	}
+	if err := s.Err(); err != nil {
+		return list, fmt.Errorf("nfnetlink_log: %w", err)
 	}
 	return list, nil
 }
