@@ -4,6 +4,7 @@
 package nlsock
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,11 +20,11 @@ import (
 // Socket is a netlink socket whose datagrams are read into the caller's memory.
 // It is for one goroutine, but for Interrupt.
 type Socket struct {
-	// Dropped counts the datagrams that were not handed out: too long for the
-	// caller's buffer, or not from the kernel.
+	// Truncated and Foreign count the datagrams that were not handed out: too
+	// long for the caller's buffer, or not from the kernel.
 	Truncated, Foreign uint64
 	// Overrun is called when the kernel reports that it had to drop messages
-	// because the receive buffer was full.
+	// because the receive buffer was full. At first it does nothing.
 	Overrun func()
 
 	conn *netlink.Conn
@@ -59,7 +60,7 @@ func Dial(protocol int, netNSPath string) (*Socket, error) {
 		conn.Close()
 		return nil, err
 	}
-	s := &Socket{conn: conn, raw: raw}
+	s := &Socket{conn: conn, raw: raw, Overrun: func() {}}
 	s.read = s.receive
 	return s, nil
 }
@@ -95,10 +96,13 @@ func (s *Socket) Close() error { return s.conn.Close() }
 // there is none. Datagrams that are too long for the room in buf, or that were
 // sent by anybody but the kernel, are counted and passed over.
 func (s *Socket) Receive(buf []byte, block bool) (int, error) {
-	if len(s.kept) > 0 {
-		n := copy(buf[len(buf):cap(buf)], s.kept[0])
+	for len(s.kept) > 0 {
+		datagram := s.kept[0]
 		s.kept = s.kept[1:]
-		return n, nil
+		if n := copy(buf[len(buf):cap(buf)], datagram); n == len(datagram) {
+			return n, nil
+		}
+		s.Truncated++
 	}
 	for {
 		n, err := s.next(buf[len(buf):cap(buf)], block)
@@ -166,9 +170,9 @@ func (s *Socket) Request(typ uint16, body []byte) error {
 	if err := s.conn.SetReadDeadline(time.Now().Add(answerTime)); err != nil {
 		return err
 	}
+	buf := make([]byte, 256<<10)
 	for {
-		buf := make([]byte, 0, 256<<10)
-		n, err := s.next(buf[:cap(buf)], true)
+		n, err := s.next(buf, true)
 		switch {
 		case err == unix.ENOBUFS:
 			s.Overrun()
@@ -176,11 +180,13 @@ func (s *Socket) Request(typ uint16, body []byte) error {
 			return fmt.Errorf("no answer from the kernel: %w", err)
 		case s.from.Pid != 0:
 			s.Foreign++
+		case n > len(buf):
+			s.Truncated++
 		default:
 			if done, err := answer(buf[:n], sent.Header.Sequence); done {
 				return errors.Join(err, s.conn.SetReadDeadline(time.Time{}))
 			}
-			s.kept = append(s.kept, buf[:n])
+			s.kept = append(s.kept, bytes.Clone(buf[:n]))
 		}
 	}
 }
