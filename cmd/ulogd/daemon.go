@@ -14,6 +14,7 @@ import (
 
 	"github.com/ulogd-go/ulogd/pkg/config"
 	"github.com/ulogd-go/ulogd/pkg/logging"
+	"github.com/ulogd-go/ulogd/pkg/outfile"
 	"github.com/ulogd-go/ulogd/pkg/pipeline"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/stamp"
@@ -263,9 +264,13 @@ func (d *daemon) build(f *config.File) (*pipeline.Pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pipeline.Build(f, d.registry, pipeline.Env{
+	env := pipeline.Env{
 		Log: d.log, Stats: d.stats, Now: time.Now, Zone: d.journal.zone, Hostname: host,
-	})
+	}
+	if a := d.opts.account; a != nil {
+		env.Owner = &outfile.Owner{UID: a.uid, GID: a.gid}
+	}
+	return pipeline.Build(f, d.registry, env)
 }
 
 func (d *daemon) openStacks(ctx context.Context, f *config.File) (err error) {

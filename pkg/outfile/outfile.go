@@ -18,9 +18,17 @@ import (
 // file, so that a rotation concerns them all at once and lines never mix. The
 // zero Set is empty and may be used concurrently.
 type Set struct {
+	// Owner is to own the files that are created while the process is still
+	// root, and then becomes somebody else. Nil leaves them to root. It is set
+	// before the first Open.
+	Owner *Owner
+
 	mu    sync.Mutex
 	files map[string]*shared
 }
+
+// Owner is a user and a group by their numbers.
+type Owner struct{ UID, GID int }
 
 type shared struct {
 	path   string
@@ -56,7 +64,28 @@ var errBusy = errors.New("another output's block is partly written")
 // when it is opened anew later; so does what the reader of a named pipe gets. A
 // pipe without a reader is ErrNoReader.
 func (s *Set) Open(path string, header []byte) (*File, error) {
-	return s.use(path, header, func() (*os.File, error) { return open(path, header) })
+	return s.use(path, header, func() (*os.File, error) { return s.open(path, header) })
+}
+
+// Create is like Open for a file that must not be there yet: fs.ErrExist.
+func (s *Set) Create(path string, header []byte) (*File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(f.Close(), s.Give(path)); err != nil {
+		return nil, err
+	}
+	return s.Open(path, header)
+}
+
+// Give makes the Owner, if there is one, own a file that the process has created.
+// After the process has become that user, it owns what it creates anyway.
+func (s *Set) Give(path string) error {
+	if s.Owner == nil || os.Geteuid() != 0 {
+		return nil
+	}
+	return os.Chown(path, s.Owner.UID, s.Owner.GID)
 }
 
 // Stdout is the standard output as a file, after the header. Closing it leaves it open.
@@ -93,10 +122,10 @@ func (s *shared) openings() int {
 	return s.opened
 }
 
-func open(path string, header []byte) (*os.File, error) {
+func (s *Set) open(path string, header []byte) (*os.File, error) {
 	flags := os.O_WRONLY | os.O_APPEND | os.O_CREATE
-	info, err := os.Stat(path)
-	if err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
+	info, missing := os.Stat(path)
+	if missing == nil && info.Mode()&fs.ModeNamedPipe != 0 {
 		// Without O_NONBLOCK the open would wait for a reader.
 		flags = os.O_WRONLY | syscall.O_NONBLOCK
 	}
@@ -107,7 +136,10 @@ func open(path string, header []byte) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := begin(f, header); err != nil {
+	if errors.Is(missing, fs.ErrNotExist) {
+		err = s.Give(path)
+	}
+	if err := errors.Join(err, begin(f, header)); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -181,7 +213,7 @@ func (f *File) Reopen() error {
 	if f.file.f == os.Stdout || f.file.current() {
 		return nil
 	}
-	fresh, err := open(f.file.path, f.file.header)
+	fresh, err := f.set.open(f.file.path, f.file.header)
 	if err != nil {
 		return fmt.Errorf("reopen: %w; the old file stays in use", err)
 	}

@@ -22,13 +22,14 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/stats"
 )
 
-// Env is what the daemon lends the pipeline. All fields are needed.
+// Env is what the daemon lends the pipeline. All fields but Owner are needed.
 type Env struct {
 	Log      *slog.Logger
 	Stats    *stats.Registry
 	Now      func() time.Time
 	Zone     *time.Location
 	Hostname string
+	Owner    *outfile.Owner // of the files that outputs create; nil for whoever runs the daemon
 }
 
 // Pipeline is the stacks of a daemon. Reopen and Report may be called
@@ -74,6 +75,7 @@ var ErrNoStack = errors.New("not even a single working plugin stack")
 // the process is touched.
 func Build(f *config.File, r *plugin.Registry, env Env) (*Pipeline, error) {
 	p := &Pipeline{env: env}
+	p.files.Owner = env.Owner
 	for _, s := range f.Stacks {
 		env.Log.Log(context.Background(), logging.Notice, fmt.Sprintf("building new pluginstance stack: '%s'", s.Text))
 		if len(s.Instances) == 0 && s.Err == nil {
@@ -358,9 +360,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		<-ctx.Done()
 	}
 	sources.Wait()
-	if ctx.Err() != nil {
-		time.AfterFunc(drainTime, stop)
-	}
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(drainTime, stop) })()
 	outputs.Wait()
 	return nil
 }

@@ -80,6 +80,19 @@ func (o *output) connect(ctx context.Context) (err error) {
 		return err
 	}
 	o.files = statFiles(o.DB)
+	if fresh {
+		return o.give()
+	}
+	return nil
+}
+
+// give leaves the files of a new database to the user that the daemon becomes.
+func (o *output) give() error {
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := o.env.Files.Give(o.DB + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/ulogd-go/ulogd/pkg/outfile"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
@@ -65,25 +64,14 @@ func (d *document) create() (*outfile.File, error) {
 		return d.env.Files.Stdout(header)
 	}
 	base := d.directory + "/ulogd-" + d.kind.name + d.env.Now().In(d.env.Zone).Format("-02012006-150405")
-	path := base + ".xml"
-	err := claim(path)
+	f, err := d.env.Files.Create(base+".xml", header)
 	for i := 1; errors.Is(err, fs.ErrExist) && i <= maxSuffix; i++ {
-		path = fmt.Sprintf("%s-%d.xml", base, i)
-		err = claim(path)
+		f, err = d.env.Files.Create(fmt.Sprintf("%s-%d.xml", base, i), header)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w; see to it that the directory exists and that the daemon may write there", err)
 	}
-	return d.env.Files.Open(path, header)
-}
-
-// claim creates a file of which nobody else has the name.
-func claim(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
-	if err != nil {
-		return err
-	}
-	return f.Close()
+	return f, nil
 }
 
 // Write appends a block of records.
