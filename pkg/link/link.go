@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +23,10 @@ type Table struct {
 
 	mu    sync.Mutex // held while the next snapshot is made
 	names map[uint32]string
+	gone  map[uint32]*time.Timer // of deleted interfaces whose name is kept for a while
+
 	conn  *netlink.Conn
+	netNS int // our own descriptor of the namespace; 0 stands for the process's
 	done  chan struct{}
 }
 
@@ -38,7 +42,7 @@ const maxDense = 1 << 16
 // NewTable makes a table of the given names; it stays as it is unless it is
 // opened. A nil map is an empty table.
 func NewTable(names map[uint32]string) *Table {
-	t := &Table{names: maps.Clone(names)}
+	t := &Table{names: maps.Clone(names), gone: make(map[uint32]*time.Timer)}
 	if t.names == nil {
 		t.names = make(map[uint32]string)
 	}
@@ -78,20 +82,43 @@ func (t *Table) publish() {
 }
 
 // Open fills the table from the kernel and keeps it current until Close. NetNS
-// is a file descriptor of a network namespace; 0 stands for the process's own.
-func (t *Table) Open(netNS int) error {
-	// The subscription comes before the dump, so that no change falls between.
-	conn, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Groups: unix.RTMGRP_LINK, NetNS: netNS})
+// is a file descriptor of a network namespace, which is needed only for the
+// call; 0 stands for the process's own.
+func (t *Table) Open(netNS int) (err error) {
+	if netNS != 0 {
+		if t.netNS, err = unix.FcntlInt(uintptr(netNS), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+			return fmt.Errorf("network namespace: %w", err)
+		}
+	}
+	if err := t.subscribe(); err != nil {
+		return errors.Join(err, t.leave())
+	}
+	t.done = make(chan struct{})
+	go t.follow()
+	return nil
+}
+
+// subscribe asks for notifications before it lists, so that no change falls between.
+func (t *Table) subscribe() error {
+	conn, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Groups: unix.RTMGRP_LINK, NetNS: t.netNS})
 	if err != nil {
 		return fmt.Errorf("subscribe to interface changes: %w", err)
 	}
-	if err := t.dump(netNS); err != nil {
-		conn.Close()
-		return err
+	if err := t.dump(); err != nil {
+		return errors.Join(err, conn.Close())
 	}
-	t.conn, t.done = conn, make(chan struct{})
-	go t.follow(netNS)
+	t.conn = conn
 	return nil
+}
+
+// leave gives up the descriptor of the namespace.
+func (t *Table) leave() error {
+	if t.netNS == 0 {
+		return nil
+	}
+	fd := t.netNS
+	t.netNS = 0
+	return unix.Close(fd)
 }
 
 // Close ends what Open began. The names stay.
@@ -101,11 +128,12 @@ func (t *Table) Close() error {
 	}
 	err := t.conn.Close()
 	<-t.done
-	return err
+	return errors.Join(err, t.leave())
 }
 
-func (t *Table) dump(netNS int) error {
-	conn, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: netNS})
+// dump replaces the names by what the kernel has now.
+func (t *Table) dump() error {
+	conn, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: t.netNS})
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
@@ -117,11 +145,19 @@ func (t *Table) dump(netNS int) error {
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
-	t.apply(list)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	maps.DeleteFunc(t.names, func(index uint32, _ string) bool { return t.gone[index] == nil })
+	t.update(list)
 	return nil
 }
 
-func (t *Table) follow(netNS int) {
+// settle is how long after a loss of notifications the interfaces are listed
+// again: by then those that were still waiting, which are older than the lost
+// ones, have been read.
+const settle = 100 * time.Millisecond
+
+func (t *Table) follow() {
 	defer close(t.done)
 	for {
 		list, err := t.conn.Receive()
@@ -129,9 +165,11 @@ func (t *Table) follow(netNS int) {
 		case err == nil:
 			t.apply(list)
 		case errors.Is(err, unix.ENOBUFS):
-			// Notifications were lost: what the kernel has now replaces
-			// them. Should even that fail, the next overrun tries again.
-			_ = t.dump(netNS)
+			_ = t.conn.SetReadDeadline(time.Now().Add(settle))
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			_ = t.conn.SetReadDeadline(time.Time{})
+			// Should this fail, the next loss tries again.
+			_ = t.dump()
 		default:
 			return
 		}
@@ -145,35 +183,46 @@ const grace = 5 * time.Second
 func (t *Table) apply(list []netlink.Message) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.update(list)
+}
+
+// update takes messages in. The table is locked.
+func (t *Table) update(list []netlink.Message) {
 	for _, m := range list {
 		index, name, ok := parse(m.Data)
 		if !ok {
 			continue
 		}
+		if timer := t.gone[index]; timer != nil {
+			timer.Stop()
+			delete(t.gone, index)
+		}
 		switch m.Header.Type {
 		case unix.RTM_NEWLINK:
 			t.names[index] = name
 		case unix.RTM_DELLINK:
-			time.AfterFunc(grace, func() { t.forget(index, name) })
+			t.gone[index] = time.AfterFunc(grace, func() { t.forget(index) })
 		}
 	}
 	t.publish()
 }
 
-func (t *Table) forget(index uint32, name string) {
+// forget removes an interface, unless one of the same index has come since.
+func (t *Table) forget(index uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.names[index] == name {
+	if t.gone[index] != nil {
+		delete(t.gone, index)
 		delete(t.names, index)
 		t.publish()
 	}
 }
 
 // parse reads an interface message (struct ifinfomsg and attributes,
-// linux/rtnetlink.h). Messages about a bridge port's membership name the port
-// as usual.
+// linux/rtnetlink.h). Messages of a bridge are about a port's membership: the end
+// of that is not the end of the interface.
 func parse(data []byte) (index uint32, name string, ok bool) {
-	if len(data) < unix.SizeofIfInfomsg {
+	if len(data) < unix.SizeofIfInfomsg || data[0] == unix.AF_BRIDGE {
 		return 0, "", false
 	}
 	index = binary.NativeEndian.Uint32(data[4:])
