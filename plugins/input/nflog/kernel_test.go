@@ -5,9 +5,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/nftables/expr"
 
 	"github.com/ulogd-go/ulogd/contrib/lab"
 	"github.com/ulogd-go/ulogd/pkg/event"
@@ -401,4 +404,125 @@ func TestKernelBridgePortsAndVLAN(t *testing.T) {
 		}
 		i++
 	})
+}
+
+func TestKernelNamespaceByPath(t *testing.T) {
+	ns, peer, _ := host(t, lab.Rule{Groups: []uint16{5}})
+	o := defaults()
+	o.Group, o.NetNS = 5, fmt.Sprintf("/proc/self/fd/%d", ns.FD())
+	in := newInput(t, o, 64, "oob.ifindex_in")
+	in.Links()
+	if err := in.Open(); err != nil { // outside the namespace
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.source.Close() })
+	send(t, peer, udp(10))
+	in.read(t, 1, func(e event.Event) {
+		if got := in.Links().Name(uint32(e.Uint(*in.slots["oob.ifindex_in"]))); got != "va" {
+			t.Errorf("the packet came in through %q, want va", got)
+		}
+	})
+}
+
+func TestKernelSequences(t *testing.T) {
+	ns, peer, _ := host(t, lab.Rule{Groups: []uint16{5, 6}})
+	first, second := defaults(), defaults()
+	first.Group, first.SeqLocal, first.SeqGlobal = 5, true, true
+	second.Group, second.SeqGlobal = 6, true
+	a := newInput(t, first, 64, "oob.seq.local", "oob.seq.global")
+	b := newInput(t, second, 64, "oob.seq.local", "oob.seq.global")
+	a.start(t, ns)
+	b.start(t, ns)
+	send(t, peer, udp(10), udp(10), udp(10))
+	global := map[uint64]bool{}
+	n := uint64(0)
+	a.read(t, 3, func(e event.Event) {
+		if got := e.Uint(*a.slots["oob.seq.local"]); got != n {
+			t.Errorf("packet %d of the group has number %d", n, got)
+		}
+		n++
+		global[e.Uint(*a.slots["oob.seq.global"])] = true
+	})
+	b.read(t, 3, func(e event.Event) {
+		if e.Has(*b.slots["oob.seq.local"]) {
+			t.Error("oob.seq.local is published without seq_local")
+		}
+		global[e.Uint(*b.slots["oob.seq.global"])] = true
+	})
+	if len(global) != 6 {
+		t.Errorf("%d different global numbers of 6 packets", len(global))
+	}
+	if lost := a.counter("packets_lost") + b.counter("packets_lost"); lost != 0 {
+		t.Errorf("%d packets lost of none", lost)
+	}
+}
+
+// TestKernelConntrack accepts both kernels that attach connections and kernels
+// that can't, as long as the daemon says so and goes on.
+func TestKernelConntrack(t *testing.T) {
+	ns, peer, _ := host(t, lab.Rule{
+		Family: "inet", Hook: "prerouting", Priority: lab.PriorityFilter, Groups: []uint16{5},
+		Match: []expr.Any{&expr.Ct{Key: expr.CtKeySTATE, Register: 1}}, // which makes the kernel track
+	})
+	o := defaults()
+	o.Group, o.Conntrack = 5, true
+	in := newInput(t, o, 64, "ct")
+	in.start(t, ns)
+	send(t, peer, udp(10))
+	in.read(t, 1, func(e event.Event) {
+		if !e.Has(*in.slots["ct"]) {
+			in.await(t, "unable to set flags 0x5")
+		}
+	})
+}
+
+func TestKernelFamiliesAreBound(t *testing.T) {
+	ns := lab.Test(t)
+	o := defaults()
+	o.Group, o.BindFamilies = 5, true
+	newInput(t, o, 64).start(t, ns)
+	var text []byte
+	err := ns.Do(func() (err error) {
+		text, err = os.ReadFile("/proc/thread-self/net/netfilter/nf_log")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range []int{nflog.FamilyIPv4, nflog.FamilyBridge, nflog.FamilyIPv6} {
+		if !strings.Contains(string(text), fmt.Sprintf("%2d nfnetlink_log", family)) {
+			t.Errorf("family %d is not bound:\n%s", family, text)
+		}
+	}
+}
+
+// TestKernelReadDoesNotAllocate goes from the socket to decoded events.
+func TestKernelReadDoesNotAllocate(t *testing.T) {
+	ns, peer, _ := host(t, lab.Rule{Groups: []uint16{5}})
+	o := defaults()
+	o.Group, o.QThreshold = 5, 1
+	in := newInput(t, o, event.Whole, "oob.prefix", "oob.mark", "raw.mac", "oob.time.sec")
+	in.start(t, ns)
+	frames := make([][]byte, 100*enough)
+	for i := range frames {
+		frames[i] = udp(20)
+	}
+	send(t, peer, frames...)
+	packets := 0
+	step := func() {
+		in.batch.Reset()
+		if err := in.Read(t.Context(), in.batch); err != nil {
+			t.Fatal(err)
+		}
+		packets += in.batch.Len()
+	}
+	for range 10 {
+		step() // buffers grow to their size
+	}
+	if n := testing.AllocsPerRun(50, step); n != 0 {
+		t.Errorf("%v allocations for a batch", n)
+	}
+	if packets < 60*enough {
+		t.Errorf("%d packets in 61 batches, want %d in each", packets, enough)
+	}
 }
