@@ -3,6 +3,7 @@ package all
 import (
 	"bytes"
 	"cmp"
+	"database/sql"
 	"fmt"
 	"os"
 	"os/exec"
@@ -28,9 +29,9 @@ func needOriginal(t *testing.T) {
 		return
 	}
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not there: install the packages ulogd2, ulogd2-json, ulogd2-pcap", original)
+		t.Fatalf("%s is not there: install the packages ulogd2, ulogd2-json, ulogd2-pcap, ulogd2-sqlite3", original)
 	}
-	t.Skipf("SKIPPED: %s is not there: install the packages ulogd2, ulogd2-json, ulogd2-pcap", original)
+	t.Skipf("SKIPPED: %s is not there: install the packages ulogd2, ulogd2-json, ulogd2-pcap, ulogd2-sqlite3", original)
 }
 
 // buildOurs builds the daemon.
@@ -61,6 +62,7 @@ stack=log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,op1:OPRINT
 stack=log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,gp1:GPRINT
 stack=log1:NFLOG,xml1:XML
 stack=log1:NFLOG,base1:BASE,pcap1:PCAP
+stack=log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,mac2str1:HWHDR,db1:SQLITE3
 [log1]
 group=%d
 netlink_socket_buffer_size=16777216
@@ -83,7 +85,70 @@ sync=1
 [pcap1]
 file="DIR/ulogd.pcap"
 sync=1
+[db1]
+db="DIR/ulogd.db"
+table="ulog"
 `
+
+// table has the columns of an SQLite table that the original fills.
+const table = `CREATE TABLE ulog (raw_pktlen, raw_pktcount, oob_prefix, oob_time_sec, oob_time_usec, oob_mark, oob_hook,
+	oob_family, oob_protocol, oob_in, oob_out, ip_saddr, ip_saddr_str, ip_daddr_str, ip_protocol, ip_totlen, ip_ttl, ip_id,
+	ip_fragoff, ip6_nexthdr, ip6_flowlabel, tcp_sport, tcp_dport, tcp_seq, tcp_window, tcp_syn, tcp_res2, udp_sport,
+	udp_dport, icmp_type, icmp_csum, icmpv6_type, sctp_dport, mac_saddr_str, mac_str, raw_mac, raw_label)`
+
+// selected are the rows, without what 2.0.8 stores otherwise than we do: numbers
+// of 32 bits with a sign, IPv6 addresses cut to a number.
+const selected = `SELECT rowid, raw_pktlen, raw_pktcount, oob_prefix, oob_time_sec, oob_time_usec, oob_mark & 0xffffffff, oob_hook,
+	oob_family, oob_protocol, oob_in, oob_out, CASE WHEN oob_family = 2 THEN ip_saddr END, ip_saddr_str, ip_daddr_str,
+	ip_protocol, ip_totlen, ip_ttl, ip_id, ip_fragoff, ip6_nexthdr, ip6_flowlabel, tcp_sport, tcp_dport,
+	tcp_seq & 0xffffffff, tcp_window, tcp_syn, tcp_res2, udp_sport, udp_dport, icmp_type, icmp_csum, icmpv6_type,
+	sctp_dport, mac_saddr_str, mac_str, raw_label FROM ulog ORDER BY rowid`
+
+func makeTable(t *testing.T, path string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(table); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// dump is the rows of the table as text, a line each.
+func dump(t *testing.T, path string) []byte {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query(selected)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text []byte
+	for rows.Next() {
+		values, at := make([]any, len(columns)), make([]any, len(columns))
+		for i := range values {
+			at[i] = &values[i]
+		}
+		if err := rows.Scan(at...); err != nil {
+			t.Fatal(err)
+		}
+		text = fmt.Appendf(text, "%#v\n", values)
+	}
+	if rows.Err() != nil {
+		t.Fatal(rows.Err())
+	}
+	return text
+}
 
 // startDaemon starts a daemon on a group and waits until it listens.
 func startDaemon(t *testing.T, ns *lab.NS, program string, group uint16) *sideBySide {
@@ -94,6 +159,7 @@ func startDaemon(t *testing.T, ns *lab.NS, program string, group uint16) *sideBy
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	makeTable(t, filepath.Join(d.dir, "ulogd.db"))
 	d.cmd = exec.Command(program, "-c", conf)
 	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
 	if err := ns.Start(d.cmd); err != nil {
@@ -147,8 +213,12 @@ func maskVersions(data []byte) []byte {
 // compareLive compares all outputs of the two daemons line by line.
 func compareLive(t *testing.T, theirs, ours *sideBySide) {
 	t.Helper()
-	for _, name := range []string{"logemu.log", "json.log", "oprint.log", "gprint.log", "xml.xml", "ulogd.pcap"} {
-		want, got := readOutput(t, theirs.dir, name), readOutput(t, ours.dir, name)
+	for _, name := range []string{"logemu.log", "json.log", "oprint.log", "gprint.log", "xml.xml", "ulogd.pcap", "ulogd.db"} {
+		read := readOutput
+		if name == "ulogd.db" {
+			read = func(t *testing.T, dir, name string) []byte { return dump(t, filepath.Join(dir, name)) }
+		}
+		want, got := read(t, theirs.dir, name), read(t, ours.dir, name)
 		if name != "ulogd.pcap" {
 			want, got = maskVersions(want), maskVersions(got)
 		}
