@@ -76,8 +76,7 @@ func example(specs []plugin.Spec) ([]byte, error) {
 			return nil, err
 		}
 	}
-	// As a comment the remark may stay when the line is put in force.
-	return bytes.ReplaceAll(b.Bytes(), []byte("  (required)"), []byte("  # required")), nil
+	return b.Bytes(), nil
 }
 
 // scalars are the options of [global] but for the lists.

@@ -14,7 +14,7 @@ import (
 const (
 	subsystem = 4 // NFNL_SUBSYS_ULOG
 
-	TypePacket = subsystem<<8 | 0 // NFULNL_MSG_PACKET
+	TypePacket = subsystem << 8   // NFULNL_MSG_PACKET, number 0 of the subsystem
 	TypeConfig = subsystem<<8 | 1 // NFULNL_MSG_CONFIG
 
 	TypeNoop  = 1 // NLMSG_NOOP

@@ -91,7 +91,7 @@ func TOML(w io.Writer, section string, fields []Field) error {
 		}
 		fmt.Fprintf(&b, "# %s = %s", f.Name, f.Format(f.Default))
 		if f.Mandatory {
-			b.WriteString("  (required)")
+			b.WriteString("  # required")
 		}
 		b.WriteByte('\n')
 	}

@@ -70,7 +70,7 @@ type rendered struct {
 func TestTOML(t *testing.T) {
 	want := `[db1]
 # table to write to
-# table = ""  (required)
+# table = ""  # required
 
 # path of the file
 # file = "/x"

@@ -379,11 +379,8 @@ func TestKernelBridgePortsAndVLAN(t *testing.T) {
 	}
 	o := defaults()
 	o.Group = 5
-	in := newInput(t, o, 64, "oob.family", "oob.ifindex_in", "oob.ifindex_physin", "oob.ifindex_physout")
-	for _, name := range []string{"oob.vlan.id", "oob.vlan.proto", "oob.vlan.priority"} {
-		in.names = append(in.names, name)
-	}
-	in = newInput(t, o, 64, in.names...)
+	in := newInput(t, o, 64, "oob.family", "oob.ifindex_in", "oob.ifindex_physin", "oob.ifindex_physout",
+		"oob.vlan.id", "oob.vlan.proto", "oob.vlan.priority")
 	in.start(t, ns)
 	plain := udp(10)
 	tagged := append(append(bytes.Clone(plain[:12]), 0x81, 0, 0x60, 42), plain[12:]...)

@@ -72,9 +72,6 @@ const (
 	defaultQTimeout   = 5 // 1/100 s
 	defaultSocketSize = 8 << 20
 	defaultSocketMax  = 64 << 20
-
-	// perPacket is what a packet takes in a datagram besides its own bytes.
-	perPacket = 200
 )
 
 // group is the configuration of the kernel's side, of which each packet is

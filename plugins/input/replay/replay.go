@@ -29,7 +29,7 @@ func init() {
 }
 
 type options struct {
-	File       string     `toml:"file" mandatory:"true" extra:"true" doc:"path of the capture, pcap or pcapng, perhaps compressed with gzip; - is standard input. Link type NFLOG gives what the kernel gave; RAW, IPV4, IPV6 and EN10MB give packets as if they had been logged"`
+	File       string     `toml:"file" mandatory:"true" extra:"true" doc:"path of the capture, pcap (perhaps compressed with gzip) or pcapng; - is standard input. Link type NFLOG gives what the kernel gave; RAW, IPV4, IPV6 and EN10MB give packets as if they had been logged"`
 	Speed      float64    `toml:"speed" extra:"true" doc:"how fast: 1 is by the times of the capture, 2 twice as fast, 0 as fast as possible"`
 	Repeat     int        `toml:"repeat" extra:"true" doc:"how often the file is played; 0 is for ever"`
 	Label      int        `toml:"numeric_label" extra:"true" doc:"value of raw.label, cut to 8 bits"`
