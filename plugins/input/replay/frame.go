@@ -1,10 +1,10 @@
 package replay
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/gopacket/gopacket/layers"
@@ -35,23 +35,23 @@ func supported(t layers.LinkType) bool {
 var magicNG = []byte{0x0a, 0x0d, 0x0d, 0x0a}
 
 // newCapture reads the head of a capture in either format.
-func newCapture(r io.Reader) (capture, error) {
-	var head [4]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
+func newCapture(r *bufio.Reader) (capture, error) {
+	head, err := r.Peek(len(magicNG))
+	if err != nil {
 		return nil, fmt.Errorf("no capture: %w", err)
 	}
-	r = io.MultiReader(bytes.NewReader(head[:]), r)
-	if bytes.Equal(head[:], magicNG) {
+	if bytes.Equal(head, magicNG) {
 		return pcapgo.NewNgReader(r, pcapgo.DefaultNgReaderOptions)
 	}
 	return pcapgo.NewReader(r)
 }
 
-// EtherTypes of VLAN tags (IEEE 802.1Q).
+// EtherTypes of VLAN tags (IEEE 802.1Q), of which a frame has two at most.
 const (
 	etherVLAN  = 0x8100
 	etherQinQ  = 0x88a8
 	ethernetHd = 14
+	taggedHd   = ethernetHd + 2*4
 )
 
 // appendMessage appends the message with which the kernel would have logged a
@@ -70,7 +70,8 @@ func appendMessage(dst, data []byte, link layers.LinkType, t time.Time) []byte {
 	return appendPacket(dst, nflog.FamilyIPv4, packet.EtherIPv4, data, t)
 }
 
-// appendEthernet splits off the link-layer header and its tags.
+// appendEthernet splits off the link-layer header and its tags. The kernel takes
+// the tags out of the header, and keeps the header with them beside it.
 func appendEthernet(dst, frame []byte, t time.Time) []byte {
 	if len(frame) < ethernetHd {
 		return dst
@@ -78,14 +79,14 @@ func appendEthernet(dst, frame []byte, t time.Time) []byte {
 	end := ethernetHd // of the header, tags included
 	etherType := binary.BigEndian.Uint16(frame[12:])
 	tag := etherType
-	for (etherType == etherVLAN || etherType == etherQinQ) && len(frame) >= end+4 {
+	for (etherType == etherVLAN || etherType == etherQinQ) && len(frame) >= end+4 && end < taggedHd {
 		etherType = binary.BigEndian.Uint16(frame[end+2:])
 		end += 4
 	}
 	dst = appendPacket(dst, familyOf(etherType), etherType, frame[end:], t)
 	dst = nflog.AppendAttr(dst, nflog.AttrHWAddr, append([]byte{0, 6, 0, 0}, append(bytes.Clone(frame[6:12]), 0, 0)...)...)
 	dst = nflog.AppendAttr(dst, nflog.AttrHWType, 0, 1)
-	dst = nflog.AppendAttr(dst, nflog.AttrHWHeader, frame[:ethernetHd]...)
+	dst = nflog.AppendAttr(dst, nflog.AttrHWHeader, append(bytes.Clone(frame[:12]), byte(etherType>>8), byte(etherType))...)
 	dst = nflog.AppendAttr(dst, nflog.AttrHWLen, 0, ethernetHd)
 	if end == ethernetHd {
 		return dst

@@ -2,6 +2,7 @@
 package replay
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -69,7 +70,9 @@ type source struct {
 	links *link.Table // nil unless somebody asks for names
 
 	file     *os.File
+	buffer   *bufio.Reader // of the file
 	capture  capture
+	stop     func() bool // ends the watch over the context
 	played   int
 	began    time.Time // when the first packet was played, by our clock
 	first    time.Time // and by the capture's
@@ -79,8 +82,8 @@ type source struct {
 }
 
 func open(o options, env *plugin.Env) (plugin.Source, error) {
-	if o.Speed < 0 || o.Repeat < 0 {
-		return nil, fmt.Errorf("speed = %v, repeat = %d: neither may be negative", o.Speed, o.Repeat)
+	if !(o.Speed >= 0) || o.Repeat < 0 { // NaN compares with nothing
+		return nil, fmt.Errorf("speed = %v, repeat = %d: both have to be numbers, and not negative", o.Speed, o.Repeat)
 	}
 	return &source{
 		options:  o,
@@ -100,28 +103,40 @@ func (s *source) Links() *link.Table {
 }
 
 // Open opens the capture.
-func (s *source) Open() error {
+func (s *source) Open() (err error) {
 	if s.links != nil && len(s.Interfaces) == 0 {
 		if err := s.links.Open(0); err != nil {
 			return err
 		}
 	}
-	if s.File == "-" {
-		s.file = os.Stdin
-	} else if err := s.openFile(); err != nil {
-		return err
+	if s.file, err = openFile(s.File); err == nil {
+		err = s.start()
 	}
-	return s.start()
-}
-
-func (s *source) openFile() (err error) {
-	s.file, err = os.Open(s.File)
+	if err != nil {
+		_ = s.Close()
+	}
 	return err
 }
 
+// openFile opens the standard input anew, because a pipe that Go has opened can
+// be waited for with a deadline, which a daemon needs to end.
+func openFile(name string) (*os.File, error) {
+	if name != "-" {
+		return os.Open(name)
+	}
+	if f, err := os.Open("/dev/stdin"); err == nil {
+		return f, nil
+	}
+	return os.Stdin, nil
+}
+
+// bufferSize is how much is read from the file at once.
+const bufferSize = 64 << 10
+
 // start reads the head of the file.
 func (s *source) start() (err error) {
-	if s.capture, err = newCapture(s.file); err != nil {
+	s.buffer = bufio.NewReaderSize(s.file, bufferSize)
+	if s.capture, err = newCapture(s.buffer); err != nil {
 		return fmt.Errorf("file = %q: %w", s.File, err)
 	}
 	if !supported(s.capture.LinkType()) {
@@ -135,15 +150,23 @@ func (s *source) start() (err error) {
 // enough events for a batch.
 const enough = 128
 
-// Read adds the next packets. With a speed each is a batch of its own.
+// Read adds the next packets, as many as are there without waiting for a pipe.
+// With a speed each is a batch of its own.
 func (s *source) Read(ctx context.Context, b *event.Batch) error {
-	for b.Len() < enough {
+	if s.stop == nil {
+		// Only pipes have deadlines, and only they keep a reader waiting.
+		s.stop = context.AfterFunc(ctx, func() { _ = s.file.SetReadDeadline(time.Unix(1, 0)) })
+	}
+	for b.Len() < enough && (b.Len() == 0 || s.buffer.Buffered() > 0) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		data, info, err := s.capture.ZeroCopyReadPacketData()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err != nil {
-			if err := s.again(err); err != nil {
+			if err := s.again(err, info); err != nil {
 				return err
 			}
 			continue
@@ -159,13 +182,14 @@ func (s *source) Read(ctx context.Context, b *event.Batch) error {
 	return nil
 }
 
-// again begins the file anew at its end, as often as is asked for.
-func (s *source) again(err error) error {
-	if !errors.Is(err, io.EOF) {
+// again begins the file anew at its end, as often as is asked for. The end of
+// the file behind the header of a record is damage too.
+func (s *source) again(err error, info gopacket.CaptureInfo) error {
+	if !errors.Is(err, io.EOF) || info.CaptureLength > 0 {
 		s.env.Log.Error(fmt.Sprintf("file = %q: the capture is damaged: %v; what follows is not read", s.File, err))
 	}
 	s.played++
-	if s.Repeat > 0 && s.played >= s.Repeat || s.file == os.Stdin || s.packets.Value() == 0 {
+	if s.Repeat > 0 && s.played >= s.Repeat || s.File == "-" || s.packets.Value() == 0 {
 		return io.EOF
 	}
 	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
@@ -197,6 +221,9 @@ func (s *source) pace(ctx context.Context, t time.Time) error {
 // add adds a packet to the batch. The time of the record stands in for one
 // that the message lacks.
 func (s *source) add(b *event.Batch, data []byte, t time.Time) {
+	if t.IsZero() { // the simple packets of pcapng have none
+		t = s.env.Now()
+	}
 	if s.capture.LinkType() != linkNFLOG {
 		s.message = appendMessage(s.message[:0], data, s.capture.LinkType(), t)
 		data = s.message
@@ -213,8 +240,14 @@ func (s *source) add(b *event.Batch, data []byte, t time.Time) {
 
 // Close closes the file.
 func (s *source) Close() error {
+	if s.stop != nil {
+		s.stop()
+	}
 	if s.links != nil {
 		_ = s.links.Close()
+	}
+	if s.file == nil {
+		return nil
 	}
 	return s.file.Close()
 }
