@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -75,7 +76,8 @@ func (x *encoder) prepare() {
 		x.tail = append(x.tail, `", `...)
 	}
 	x.tail = append(x.tail, `"dvc": `...)
-	x.tail, _ = appendString(x.tail, []byte(x.Device))
+	// Where ulogd leaves out a name that is not UTF-8, its bad bytes are replaced.
+	x.tail, _ = appendString(x.tail, []byte(strings.ToValidUTF8(x.Device, "\ufffd")))
 
 	x.members, x.rivalries = nil, nil
 	taken := make(map[string]bool)
