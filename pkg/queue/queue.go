@@ -193,7 +193,7 @@ func (q *Queue) Get(ctx context.Context) (*Block, error) {
 
 // idle is how long a reader sleeps when there is nothing that time alone would
 // make due.
-const idle = time.Hour
+const idle = 10 * time.Second
 
 // next is the oldest block that is due; else how long to wait for one: zero
 // after Kick, negative if none will ever come.
@@ -211,13 +211,24 @@ func (q *Queue) next() (b *Block, wait time.Duration) {
 			q.seal()
 		}
 	}
-	if len(q.full) == 0 {
-		if q.closed {
-			return nil, -1
-		}
-		return nil, wait
+	if len(q.full) > 0 {
+		return q.full[0], 0
 	}
-	return q.full[0], 0
+	if q.closed {
+		return nil, -1
+	}
+	if time.Since(q.progress) > idle {
+		q.shrink()
+	}
+	return nil, wait
+}
+
+// shrink gives back the memory of a burst that is over.
+func (q *Queue) shrink() {
+	if len(q.free) > minFree {
+		clear(q.free[minFree:])
+		q.free = q.free[:minFree]
+	}
 }
 
 func (q *Queue) sleep(ctx context.Context, d time.Duration) error {
@@ -240,10 +251,13 @@ func (q *Queue) Kick() {
 	signal(q.due)
 }
 
-// maxFree is how many empty blocks are kept for reuse: as many as a burst fills
-// before the output gets to run, so that a flood is no work for the garbage
-// collector.
-const maxFree = 64
+// maxFree is how many empty blocks are kept for reuse while there is work: as
+// many as a burst fills before the output gets to run, so that a flood is no work
+// for the garbage collector. An idle queue keeps minFree.
+const (
+	maxFree = 256
+	minFree = 2
+)
 
 // Done says that the block last got is no longer needed.
 func (q *Queue) Done() {

@@ -28,11 +28,11 @@ type options struct {
 	Label        int       `toml:"numeric_label" doc:"value of raw.label, cut to 8 bits"`
 	SocketSize   int       `toml:"netlink_socket_buffer_size" doc:"bytes of the socket's receive buffer at start; 0 stands for 8 MiB"`
 	SocketMax    int       `toml:"netlink_socket_buffer_maxsize" doc:"bytes up to which the receive buffer grows when packets are lost; 0 stands for 64 MiB if netlink_socket_buffer_size is 0 too, else for no growth"`
-	QThreshold   uint32    `toml:"netlink_qthreshold" doc:"packets that the kernel gathers before it sends a datagram; 0 stands for 128"`
+	QThreshold   uint32    `toml:"netlink_qthreshold" doc:"packets that the kernel gathers before it sends a datagram; 0 stands for 256"`
 	QTimeout     uint32    `toml:"netlink_qtimeout" doc:"how long the kernel gathers at most, in 1/100 s; 0 stands for 5"`
 	Conntrack    bool      `toml:"attach_conntrack" doc:"have the kernel attach what connection tracking knows, as key ct"`
 	NetNS        string    `toml:"network_namespace_path" doc:"path of the network namespace to listen in, such as /run/netns/x"`
-	DatagramSize int       `toml:"nlbufsiz" extra:"true" doc:"bytes of a datagram that the kernel fills, up to 131072; 0 chooses by the length of packets that are copied"`
+	DatagramSize int       `toml:"nlbufsiz" extra:"true" doc:"bytes of a datagram that the kernel fills, up to 131072; 0 stands for 65536"`
 	CopyRange    copyRange `toml:"copy_range" extra:"true" doc:"bytes of each packet to receive: a number up to 65535, or auto for the headers, and all of the packet if some plugin reads it"`
 }
 
@@ -68,10 +68,11 @@ func (c copyRange) MarshalText() ([]byte, error) {
 // packet would wait for a second, and a flood would come in small datagrams.
 // See README.md for the measurements.
 const (
-	defaultQThreshold = 128
-	defaultQTimeout   = 5 // 1/100 s
-	defaultSocketSize = 8 << 20
-	defaultSocketMax  = 64 << 20
+	defaultQThreshold   = 256
+	defaultQTimeout     = 5 // 1/100 s
+	defaultDatagramSize = 64 << 10
+	defaultSocketSize   = 8 << 20
+	defaultSocketMax    = 64 << 20
 )
 
 // group is the configuration of the kernel's side, of which each packet is
@@ -96,19 +97,16 @@ func (o options) group(copied int) nflog.Group {
 	if o.Conntrack {
 		g.Flags |= nflog.FlagConntrack
 	}
-	g.BufferSize = uint32(o.datagramSize(copied))
+	g.BufferSize = uint32(o.datagramSize())
 	return g
 }
 
 // datagramSize is what the kernel sets aside for a datagram, and charges to the
 // receive buffer as soon as there is one packet in it.
-func (o options) datagramSize(copied int) int {
+func (o options) datagramSize() int {
 	size := o.DatagramSize
 	if size <= 0 {
-		size = 32 << 10
-		if copied > 512 {
-			size = 64 << 10
-		}
+		size = defaultDatagramSize
 	}
 	return min(size, nflog.MaxBufferSize, o.BufSize)
 }
