@@ -2,7 +2,9 @@ package nflog
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -521,5 +523,39 @@ func TestKernelReadDoesNotAllocate(t *testing.T) {
 	}
 	if packets < 60*enough {
 		t.Errorf("%d packets in 61 batches, want %d in each", packets, enough)
+	}
+}
+
+// TestKernelNothingIsLostAtTheEnd ends a source that has not read its packets yet.
+func TestKernelNothingIsLostAtTheEnd(t *testing.T) {
+	ns, peer, hits := host(t, lab.Rule{Groups: []uint16{5}})
+	o := defaults()
+	o.Group, o.QTimeout = 5, 100 // the last datagram is not full, and waits in the kernel
+	in := newInput(t, o, 64)
+	in.start(t, ns)
+	frames := make([][]byte, 2345)
+	for i := range frames {
+		frames[i] = udp(20)
+	}
+	send(t, peer, frames...)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	packets := 0
+	for {
+		in.batch.Reset()
+		err := in.Read(ctx, in.batch)
+		packets += in.batch.Len()
+		if errors.Is(err, context.Canceled) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if matched, err := hits.Packets(); err != nil || int(matched) != packets {
+		t.Errorf("%d packets were read, the rule matched %d, %v", packets, matched, err)
+	}
+	if list, err := ns.Listeners(); err != nil || len(list) != 0 {
+		t.Errorf("listeners: %+v, %v; want none", list, err)
 	}
 }

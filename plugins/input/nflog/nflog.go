@@ -2,9 +2,10 @@ package nflog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
+	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/link"
@@ -23,6 +24,11 @@ type source struct {
 	links *link.Table // nil unless somebody asks for names
 	sock  *nlsock.Socket
 	stop  func() bool // ends the watch over the context
+
+	ending   bool      // the group is given up, only the rest is read
+	buf      []byte    // for one datagram
+	datagram []byte    // what is left of the one that was received last
+	received time.Time // when that was
 
 	size, limit int // of the receive buffer
 	full        bool
@@ -43,7 +49,7 @@ func open(o options, env *plugin.Env) (plugin.Source, error) {
 	if o.DatagramSize > nflog.MaxBufferSize {
 		env.Log.Warn(fmt.Sprintf("nlbufsiz = %d: the kernel takes %d at most, which is used", o.DatagramSize, nflog.MaxBufferSize))
 	}
-	s := &source{options: o, env: env}
+	s := &source{options: o, env: env, buf: make([]byte, o.BufSize)}
 	s.Decoder = nflog.Decoder{Label: uint8(o.Label), SeqLocal: o.SeqLocal, SeqGlobal: o.SeqGlobal}
 	s.gaps = gaps{
 		lost:  env.Stats.Counter("packets_lost", "packets that the kernel numbered and could not hand over"),
@@ -71,58 +77,69 @@ func (s *source) Links() *link.Table {
 }
 
 // Read waits for a datagram, and takes what else is there until the batch is
-// large enough.
+// large enough. What is left of a datagram then goes into the next batch: batches
+// of a size that stays in the processor's cache are worth the copy.
 func (s *source) Read(ctx context.Context, b *event.Batch) error {
 	if s.stop == nil {
 		s.stop = context.AfterFunc(ctx, s.sock.Interrupt)
 	}
 	defer s.count(b)
-	for b.Len() < enough && len(b.Buf) < enoughBytes {
-		b.Buf = slices.Grow(b.Buf, s.BufSize)
-		n, err := s.sock.Receive(b.Buf, b.Len() == 0)
-		if err != nil {
-			return s.interrupted(ctx, err)
+	for b.Len() < enough {
+		if len(s.datagram) == 0 {
+			n, err := s.sock.Receive(s.buf[:0], b.Len() == 0 && !s.ending)
+			if err != nil {
+				if err := s.interrupted(ctx, err); err != nil {
+					return err
+				}
+				continue
+			}
+			if n == 0 {
+				return s.end(ctx)
+			}
+			s.datagram, s.received = s.buf[:n], s.env.Now()
 		}
-		if n == 0 {
-			break
-		}
-		b.Now = s.env.Now()
-		off := len(b.Buf)
-		b.Buf = b.Buf[:off+n]
-		s.datagram(b, off)
+		b.Now = s.received
+		s.decode(b)
 	}
 	return nil
 }
 
-// A batch with this much is passed on although more could be read.
-const (
-	enough      = 128
-	enoughBytes = 256 << 10
-)
+// enough packets for a batch.
+const enough = 64
 
+// interrupted begins the end when ctx has ended: the group is given up, and what
+// the kernel has handed over by then is still read. Any other error is one.
 func (s *source) interrupted(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
+	if ctx.Err() == nil || s.ending {
+		return fmt.Errorf("group %d: receive: %w", uint16(s.Group), err)
 	}
-	return fmt.Errorf("group %d: receive: %w", uint16(s.Group), err)
+	s.ending = true
+	unbind := nflog.Group{Number: uint16(s.Group)}.Unbind()
+	return errors.Join(s.sock.Resume(), s.sock.Request(nflog.TypeConfig, unbind))
 }
 
-// datagram decodes the messages from off to the end of the batch's buffer.
-func (s *source) datagram(b *event.Batch, off int) {
-	end := len(b.Buf)
-	for rest := b.Buf[off:end]; ; {
-		m, tail, ok := nflog.NextMessage(rest)
+// end is what Read returns when nothing more is there for now.
+func (s *source) end(ctx context.Context) error {
+	if s.ending {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// decode moves messages from the datagram to the batch until that has enough.
+func (s *source) decode(b *event.Batch) {
+	for len(s.datagram) > 0 && b.Len() < enough {
+		m, rest, ok := nflog.NextMessage(s.datagram)
 		if !ok {
-			if len(rest) > 0 {
-				s.malformed.Add(1)
-			}
-			return
+			s.malformed.Add(1)
+			rest = nil
 		}
-		if m.Type == nflog.TypePacket {
-			body := end - len(rest) + nflog.HeaderLen
-			s.packet(b, body, body+len(m.Body))
+		s.datagram = rest
+		if ok && m.Type == nflog.TypePacket {
+			off := len(b.Buf)
+			b.Buf = append(b.Buf, m.Body...)
+			s.packet(b, off, len(b.Buf))
 		}
-		rest = tail
 	}
 }
 
