@@ -51,6 +51,7 @@ type tree struct {
 	layout       event.Layout
 	stacks       []*stack
 	open         bool
+	broken       error // why the source could not be opened
 }
 
 // stack is what follows a source.
@@ -311,11 +312,12 @@ func (p *Pipeline) Start(ctx context.Context) error {
 }
 
 func (p *Pipeline) start(ctx context.Context, t *tree, s *stack) error {
-	if !t.open {
-		if err := t.source.Open(); err != nil {
-			return fmt.Errorf("error starting `%s': %w", t.name, err)
-		}
-		t.open = true
+	if !t.open && t.broken == nil {
+		t.broken = t.source.Open()
+		t.open = t.broken == nil
+	}
+	if t.broken != nil {
+		return fmt.Errorf("error starting `%s': %w", t.name, t.broken)
 	}
 	for i, r := range s.runners {
 		if err := r.connect(ctx); err != nil {
@@ -387,6 +389,7 @@ func (t *tree) run(ctx context.Context, log *slog.Logger) {
 func (t *tree) finish(log *slog.Logger) {
 	for _, s := range t.stacks {
 		for _, r := range s.runners {
+			r.refusing.Flush()
 			r.queue.Close()
 		}
 	}

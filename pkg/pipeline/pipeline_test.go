@@ -353,6 +353,31 @@ func TestEndWithRowsLeft(t *testing.T) {
 	}
 }
 
+// TestEndWithinABlock has a bad row in a block, and the output break down behind
+// it: each row is counted once.
+func TestEndWithinABlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &fake{write: func(_ int, rows []string) error {
+			switch {
+			case slices.Contains(rows, "7"):
+				return &plugin.RejectError{Err: errors.New("bad value")}
+			case slices.Contains(rows, "8"):
+				return errors.New("disk full")
+			}
+			return nil
+		}}
+		p := newBench(map[string]*counting{"SRC": {events: 10}}, map[string]*fake{"OUT": o})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		p.run(t, ctx, "s1:SRC,o1:OUT")
+		for name, want := range map[string]uint64{"rows": 10, "rows_written": 7, "rows_rejected": 1, "rows_lost": 2} {
+			if got := p.count("o1", name); got != want {
+				t.Errorf("%s: %d, want %d", name, got, want)
+			}
+		}
+	})
+}
+
 // TestDrains has an output that is slow when the daemon ends.
 func TestDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

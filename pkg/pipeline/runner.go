@@ -27,6 +27,7 @@ type runner struct {
 	connected bool
 	wait      time.Duration // before the next attempt; zero when all is well
 
+	settled int // rows of the present block that were written or rejected
 	// accepted = written + rejected + lost + what waits.
 	accepted, written, refused, rejected, lost *stats.Counter
 	refusing                                   *logging.Tally
@@ -102,14 +103,20 @@ func (r *runner) run(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			n := r.queue.Waiting()
-			r.lost.Add(uint64(n))
-			if n > 0 {
-				r.env.Log.Error(fmt.Sprintf("the daemon ends with %d rows undelivered", n))
-			}
+			r.abandon()
 			return
 		}
 		r.queue.Done()
+		r.settled = 0
+	}
+}
+
+// abandon counts the rows that there is no time left to deliver.
+func (r *runner) abandon() {
+	n := r.queue.Waiting() - r.settled
+	if n > 0 {
+		r.lost.Add(uint64(n))
+		r.env.Log.Error(fmt.Sprintf("the daemon ends with %d rows undelivered", n))
 	}
 }
 
@@ -136,9 +143,12 @@ func (r *runner) requestReopen() {
 func (r *runner) maybeReopen() {
 	select {
 	case <-r.reopen:
+		r.reopenNow()
 	default:
-		return
 	}
+}
+
+func (r *runner) reopenNow() {
 	if x, ok := r.output.(plugin.Reopener); ok {
 		if err := x.Reopen(); err != nil {
 			r.env.Log.Error(err.Error())
@@ -153,7 +163,7 @@ func (r *runner) deliver(ctx context.Context, blk *queue.Block) error {
 		var reject *plugin.RejectError
 		switch {
 		case err == nil:
-			r.succeeded()
+			r.settle(blk.Rows(), 0)
 			return nil
 		case errors.As(err, &reject):
 			return r.reject(ctx, blk, reject)
@@ -174,11 +184,19 @@ func (r *runner) attempt(ctx context.Context, blk *queue.Block) error {
 		}
 		r.connected = true
 	}
-	if err := r.output.Write(ctx, blk); err != nil {
-		return err
+	return r.output.Write(ctx, blk)
+}
+
+// settle counts rows that the receiver has accepted or rejected; in either case
+// it works.
+func (r *runner) settle(written, rejected int) {
+	r.written.Add(uint64(written))
+	r.rejected.Add(uint64(rejected))
+	r.settled += written + rejected
+	if r.wait > 0 {
+		r.env.Log.Log(context.Background(), logging.Notice, "the output works again")
 	}
-	r.written.Add(uint64(blk.Rows()))
-	return nil
+	r.wait = 0
 }
 
 // reject counts the rows that will never do. If it is not known which, the block
@@ -187,8 +205,7 @@ func (r *runner) reject(ctx context.Context, blk *queue.Block, e *plugin.RejectE
 	n := blk.Rows()
 	if len(e.Rows) > 0 || n == 1 {
 		bad := max(len(e.Rows), 1)
-		r.rejected.Add(uint64(bad))
-		r.written.Add(uint64(n - bad))
+		r.settle(n-bad, bad)
 		r.env.Log.Error(fmt.Sprintf("%d of %d rows were rejected: %v", bad, n, e.Err))
 		return nil
 	}
@@ -218,13 +235,6 @@ func sizeOf(o plugin.Output) string {
 	return fmt.Sprintf("%d KiB", options.Memory>>10)
 }
 
-func (r *runner) succeeded() {
-	if r.wait > 0 {
-		r.env.Log.Log(context.Background(), logging.Notice, "the output works again")
-	}
-	r.wait = 0
-}
-
 // pause waits before the next attempt; a request to reopen ends it early.
 func (r *runner) pause(ctx context.Context) error {
 	t := time.NewTimer(r.wait)
@@ -233,8 +243,7 @@ func (r *runner) pause(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-r.reopen:
-		r.requestReopen()
-		r.maybeReopen()
+		r.reopenNow()
 	case <-t.C:
 	}
 	return nil

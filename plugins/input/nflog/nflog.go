@@ -214,8 +214,6 @@ func (s *source) Close() error {
 		s.stop()
 	}
 	s.gaps.tally.Flush()
-	if s.links != nil {
-		_ = s.links.Close()
-	}
+	s.closeLinks()
 	return s.sock.Close()
 }

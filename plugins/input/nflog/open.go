@@ -21,6 +21,7 @@ func (s *source) Open() (err error) {
 	defer func() {
 		if err != nil {
 			s.sock.Close()
+			s.closeLinks()
 		}
 	}()
 	if err := s.openLinks(); err != nil {
@@ -51,6 +52,12 @@ func (s *source) openLinks() error {
 	}
 	defer ns.Close()
 	return s.links.Open(int(ns.Fd()))
+}
+
+func (s *source) closeLinks() {
+	if s.links != nil {
+		_ = s.links.Close()
+	}
 }
 
 func (s *source) setBuffer() error {
