@@ -32,13 +32,15 @@ const (
 	cfgQThresh = 5
 	cfgFlags   = 6
 
+	copyMeta   = 1 // NFULNL_COPY_META, no payload
 	copyPacket = 2 // NFULNL_COPY_PACKET
 )
 
-// Group is how the kernel is to log a group. Zero fields leave its defaults.
+// Group is how the kernel is to log a group. Zero fields leave its defaults, but
+// for CopyRange.
 type Group struct {
 	Number     uint16
-	CopyRange  uint32 // bytes of each packet, up to MaxCopyRange
+	CopyRange  uint32 // bytes of each packet, up to MaxCopyRange; 0 for no packet, only what is known of it
 	BufferSize uint32 // of one datagram in bytes, up to MaxBufferSize
 	Timeout    uint32 // until an unfilled datagram is sent, in 1/100 s
 	QThreshold uint32 // packets in a datagram
@@ -55,8 +57,11 @@ func request(family byte, group uint16, attrs ...byte) []byte {
 // settings are in force.
 func (g Group) Bind() []byte {
 	attrs := AppendAttr(nil, cfgCmd, cmdBind)
-	mode := append(binary.BigEndian.AppendUint32(nil, g.CopyRange), copyPacket, 0)
-	attrs = AppendAttr(attrs, cfgMode, mode...)
+	mode := byte(copyPacket)
+	if g.CopyRange == 0 {
+		mode = copyMeta // a packet of range 0 would be all of it
+	}
+	attrs = AppendAttr(attrs, cfgMode, append(binary.BigEndian.AppendUint32(nil, g.CopyRange), mode, 0)...)
 	for _, x := range []struct {
 		typ   uint16
 		value uint32

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
+	"github.com/ulogd-go/ulogd/pkg/packet"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 )
 
@@ -16,33 +17,17 @@ func init() {
 	}, plugin.NoOptions{}, open))
 }
 
-// address is a key to read and the key to write.
-type address struct{ in, out event.Slot }
-
-type ip2hbin struct {
-	family, protocol event.Slot // ulogd needs them to tell IPv4 from IPv6; here each value tells
-	addresses        [len(names)]address
-}
-
-var names = [...]string{
-	"ip.saddr", "ip.daddr", "orig.ip.saddr", "orig.ip.daddr",
-	"reply.ip.saddr", "reply.ip.daddr", "arp.saddr", "arp.daddr",
-}
+type ip2hbin struct{ packet.Addresses }
 
 func open(plugin.NoOptions, *plugin.Env) (plugin.Filter, error) { return new(ip2hbin), nil }
 
 func (f *ip2hbin) Bind(b *event.Binder) {
-	b.In(&f.family, "oob.family", event.U8)
-	b.In(&f.protocol, "oob.protocol", event.U16)
-	for i, name := range names {
-		b.Optional(&f.addresses[i].in, name, event.Addr)
-	}
-	for i, name := range names {
-		i0 := strings.LastIndexByte(name, '.') + 1
-		b.Out(&f.addresses[i].out, event.Key{
-			Name: name[:i0] + "h" + name[i0:], Kind: event.Addr, Doc: name + " with the bytes of IPv4 in host order",
-		})
-	}
+	f.Addresses.Bind(b, func(name string) event.Key {
+		last := strings.LastIndexByte(name, '.') + 1
+		return event.Key{
+			Name: name[:last] + "h" + name[last:], Kind: event.Addr, Doc: name + " with the bytes of IPv4 in host order",
+		}
+	})
 }
 
 // Filter swaps the bytes of IPv4 addresses. Outputs that write an address as a
@@ -50,13 +35,13 @@ func (f *ip2hbin) Bind(b *event.Binder) {
 // a reader expects; outputs that write it as text show it reversed, as ulogd does.
 func (f *ip2hbin) Filter(rows *event.Rows) {
 	for e := range rows.All() {
-		for _, a := range f.addresses {
-			v := e[a.in]
+		for _, a := range f.Used {
+			v := e[a.In]
 			if v.K == event.IP4 {
 				v.V = uint64(bits.ReverseBytes32(uint32(v.V)))
 			}
 			if v.K != event.None {
-				e[a.out] = v
+				e[a.Out] = v
 			}
 		}
 	}

@@ -267,6 +267,7 @@ func TestKernelCopyRange(t *testing.T) {
 		{"headers only", copyAuto, 512, 512},
 		{"somebody reads the packet", copyAuto, event.Whole, 1028},
 		{"as the user says", 64, event.Whole, 64},
+		{"nothing, as the user says", 0, event.Whole, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ns, peer, _ := host(t, lab.Rule{Groups: []uint16{5}})
@@ -281,6 +282,21 @@ func TestKernelCopyRange(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestKernelNobodyReadsThePacket asks the kernel for no payload if all that is
+// read is known without.
+func TestKernelNobodyReadsThePacket(t *testing.T) {
+	ns, peer, _ := host(t, lab.Rule{Groups: []uint16{5}})
+	o := defaults()
+	o.Group = 5
+	in := newInput(t, o, 0, "oob.mark")
+	in.start(t, ns)
+	send(t, peer, udp(1000))
+	in.read(t, 1, nil)
+	if n := len(in.batch.Buf); n > 300 {
+		t.Errorf("the message has %d bytes, and so the packet, want only what is known of it", n)
 	}
 }
 

@@ -118,7 +118,7 @@ func (s *source) interrupted(ctx context.Context, err error) error {
 	return errors.Join(s.sock.Resume(), s.sock.Request(nflog.TypeConfig, unbind))
 }
 
-// end is what Read returns when nothing more is there for now.
+// end is what Read returns when the socket is empty.
 func (s *source) end(ctx context.Context) error {
 	if s.ending {
 		return ctx.Err()
