@@ -14,7 +14,7 @@ import (
 // FileOptions are the options of outputs that append to a file.
 type FileOptions struct {
 	File string `toml:"file" doc:"path of the file to append to, which may be a named pipe"`
-	Sync bool   `toml:"sync" doc:"write each batch at once; otherwise records may wait in memory for up to a second"`
+	Sync bool   `toml:"sync" doc:"write each batch at once; otherwise records wait up to 0.04 s, so that more of them are written together"`
 }
 
 // File is the delivering half of an output that appends to a file: all of
@@ -29,12 +29,19 @@ type File struct {
 	file *outfile.File
 }
 
-// Queue says that records wait for a second at most, and not at all with sync.
+// Queue says that records hardly wait, and not at all with sync.
 func (f *File) Queue() (queue.Options, queue.Batching) {
-	if f.Sync {
-		return f.QueueOptions, queue.Batching{}
+	return f.QueueOptions, FileBatching(f.Sync)
+}
+
+// FileBatching is how records wait to be written to a file. Without sync it is
+// so short that a lone packet is in the file a tenth of a second after it was
+// logged, what the kernel waits for others included.
+func FileBatching(sync bool) queue.Batching {
+	if sync {
+		return queue.Batching{}
 	}
-	return f.QueueOptions, queue.Batching{Age: time.Second}
+	return queue.Batching{Age: 40 * time.Millisecond}
 }
 
 // Connect opens the file.

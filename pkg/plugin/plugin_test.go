@@ -128,7 +128,7 @@ func TestFile(t *testing.T) {
 			t.Errorf("%s holds %q, %v; want %q", filepath.Base(name), got, err, want)
 		}
 	}
-	if _, b := f.Queue(); b != (queue.Batching{Age: time.Second}) {
+	if _, b := f.Queue(); b != (queue.Batching{Age: 40 * time.Millisecond}) {
 		t.Errorf("without sync: %+v", b)
 	}
 	f.Sync = true

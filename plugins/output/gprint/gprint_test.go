@@ -107,7 +107,7 @@ func TestEncodeDoesNotAllocate(t *testing.T) {
 }
 
 func TestQueue(t *testing.T) {
-	for sync, want := range map[string]queue.Batching{"0": {Age: time.Second}, "1": {}} {
+	for sync, want := range map[string]queue.Batching{"0": {Age: 40 * time.Millisecond}, "1": {}} {
 		opts := plugintest.Options{"sync": sync, "queue_memory": "1MiB"}
 		out := plugintest.Bench{Plugin: "GPRINT", Options: opts}.Start(t).Output(t)
 		o, got := out.Queue()

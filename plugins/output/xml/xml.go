@@ -19,7 +19,7 @@ func init() {
 
 type options struct {
 	Directory string `toml:"directory" doc:"where the files are made, named ulogd-KIND-DDMMYYYY-hhmmss.xml; KIND is pkt, flow or sum"`
-	Sync      bool   `toml:"sync" doc:"write each batch at once; otherwise records may wait in memory for up to a second"`
+	Sync      bool   `toml:"sync" doc:"write each batch at once; otherwise records wait up to 0.04 s, so that more of them are written together"`
 	Stdout    bool   `toml:"stdout" doc:"write to the standard output, and not to a file"`
 	Escape    bool   `toml:"escape" extra:"true" doc:"write prefixes so that the document is well-formed whatever they hold; ulogd copies them byte for byte"`
 	queue.Options
@@ -57,10 +57,7 @@ func (x *xml) Bind(b *event.Binder) {
 }
 
 func (x *xml) Queue() (queue.Options, queue.Batching) {
-	if x.Sync {
-		return x.options.Options, queue.Batching{}
-	}
-	return x.options.Options, queue.Batching{Age: time.Second}
+	return x.options.Options, plugin.FileBatching(x.Sync)
 }
 
 // Encode makes a record of each event that is a packet of NFLOG.

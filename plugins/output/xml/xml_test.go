@@ -154,7 +154,7 @@ func TestEncodeDoesNotAllocate(t *testing.T) {
 }
 
 func TestQueue(t *testing.T) {
-	for sync, want := range map[string]queue.Batching{"0": {Age: time.Second}, "1": {}} {
+	for sync, want := range map[string]queue.Batching{"0": {Age: 40 * time.Millisecond}, "1": {}} {
 		out := plugintest.Bench{Plugin: "XML", Options: plugintest.Options{"sync": sync}, Keys: keys}.Start(t).Output(t)
 		if o, got := out.Queue(); got != want || o != queue.Defaults {
 			t.Errorf("sync=%s: %+v, %+v", sync, o, got)
