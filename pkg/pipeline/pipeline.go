@@ -16,7 +16,6 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/config"
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/logging"
-	"github.com/ulogd-go/ulogd/pkg/option"
 	"github.com/ulogd-go/ulogd/pkg/outfile"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/stats"
@@ -215,11 +214,7 @@ func (bld builder) open(in config.Instance, spec plugin.Spec, t *tree) (any, err
 	if t != nil {
 		env.Source, env.Input = t.source, t.gives
 	}
-	section, ok := bld.file.Sections[in.Name]
-	if !ok {
-		section = option.Section{Name: in.Name, File: bld.file.Name}
-	}
-	x, warnings, err := spec.Open(section, bld.file.Global.Strict, env)
+	x, warnings, err := spec.Open(bld.file.Section(in.Name), bld.file.Global.Strict, env)
 	for _, w := range warnings {
 		env.Log.Warn(w.Error())
 	}

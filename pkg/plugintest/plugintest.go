@@ -214,16 +214,6 @@ func (r *Running) Encode(t testing.TB) *queue.Block {
 	return blk
 }
 
-// Count is what the instance's counter of that name has counted.
-func (r *Running) Count(name string) uint64 {
-	for _, c := range r.Env.Stats.Counters() {
-		if c.Name == name {
-			return c.Value()
-		}
-	}
-	return 0
-}
-
 func (r *Running) filter(t testing.TB) plugin.Filter {
 	t.Helper()
 	f, ok := r.Instance.(plugin.Filter)
