@@ -135,7 +135,7 @@ func (p *Pipeline) add(f *config.File, r *plugin.Registry, s config.Stack) error
 		if spec.Gives != 0 {
 			previous = spec
 		}
-		names, instances = append(names, in.Name), append(instances, x.(event.Bindable))
+		names, instances = append(names, in.Name), append(instances, x)
 		st.add(x)
 	}
 	if err := t.keys.Stack(names, instances); err != nil {
@@ -185,7 +185,7 @@ func (bld builder) tree(in config.Instance, spec plugin.Spec) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	source := x.(plugin.Source)
+	source := x.Bindable.(plugin.Source)
 	return &tree{
 		name: in.Name, plugin: in.Plugin, source: source, gives: spec.Gives,
 		keys: event.NewTree(in.Name, source),
@@ -200,7 +200,7 @@ type opened struct {
 
 // open makes an instance with the options of its section. A section that is
 // missing is one without options.
-func (bld builder) open(in config.Instance, spec plugin.Spec, t *tree) (any, error) {
+func (bld builder) open(in config.Instance, spec plugin.Spec, t *tree) (opened, error) {
 	p := bld.pipeline
 	env := &plugin.Env{
 		Instance: in.Name,
@@ -219,16 +219,12 @@ func (bld builder) open(in config.Instance, spec plugin.Spec, t *tree) (any, err
 		env.Log.Warn(w.Error())
 	}
 	if err != nil {
-		return nil, fmt.Errorf("error during configure of plugin %s: %w", spec.Name, err)
-	}
-	if source, ok := x.(plugin.Source); ok {
-		return source, nil
+		return opened{}, fmt.Errorf("error during configure of plugin %s: %w", spec.Name, err)
 	}
 	return opened{x, env}, nil
 }
 
-func (s *stack) add(x any) {
-	o := x.(opened)
+func (s *stack) add(o opened) {
 	switch x := o.Bindable.(type) {
 	case plugin.Filter:
 		s.stages = append(s.stages, stage{filter: x})
