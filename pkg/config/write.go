@@ -69,7 +69,7 @@ func writeSection(b *bytes.Buffer, s option.Section, fields map[string]option.Fi
 	fmt.Fprintf(b, "[%s]\n", option.Key(s.Name))
 	written := map[string]bool{}
 	for _, e := range s.Entries {
-		if !utf8.ValidString(e.Name + e.Value) {
+		if !utf8.ValidString(e.Name) || !utf8.ValidString(e.Value) {
 			return fmt.Errorf("%s:%d: [%s] option %q or its value is not UTF-8; convert the file to UTF-8", s.File, e.Line, s.Name, e.Name)
 		}
 		list := s.Name == global && isList(e)
