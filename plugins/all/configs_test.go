@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -21,6 +22,7 @@ import (
 // field is a daemon that runs a configuration from the field, unchanged: in its
 // own network and mount namespace, with an empty /var/log.
 type field struct {
+	ns   *lab.NS
 	cmd  *exec.Cmd
 	log  bytes.Buffer
 	done chan struct{}
@@ -33,7 +35,7 @@ mkdir -p /var/log/ulog /var/log/ulogd /var/log/rules-pcap /run/ulog && cp -r "$0
 
 func startField(t *testing.T, ns *lab.NS, program, conf, files string) *field {
 	t.Helper()
-	f := &field{done: make(chan struct{})}
+	f := &field{ns: ns, done: make(chan struct{})}
 	f.cmd = exec.Command("sh", "-c", prepare, files, program, "-v", "-c", conf)
 	f.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	f.cmd.Stdout, f.cmd.Stderr = &f.log, &f.log
@@ -148,7 +150,12 @@ func TestConfigsFromTheField(t *testing.T) {
 			}
 		}},
 		{conf: "13-mark-filter-and-devnull", groups: []uint16{3, 4}, check: func(t *testing.T, f *field) {
-			isCapture(t, f.path("ulog/all.pcap"))
+			isCapture(t, f.path("ulog/all.pcap")) // of the packet without a mark
+			hasMessage(t, f, "null1: counters rows=0 ")
+			logPacket(t, f.ns, lab.Rule{DstPort: 4712, Groups: []uint16{3}, Mark: 0x15})
+			hasMessage(t, f, "null1: counters rows=1 ")
+			hasMessage(t, f, "[global] rmem: unknown option, ignored")
+			hasMessage(t, f, "[global] bufsize: unknown option, ignored")
 		}},
 		{conf: "20-unixsock-oprint-nacct-ulog", groups: []uint16{1}, check: func(t *testing.T, f *field) {
 			until(t, "a packet of OPRINT", func() bool {
@@ -191,19 +198,23 @@ func configPath(t *testing.T, name string) string {
 // packetTo logs one packet to each group as soon as all are listened to.
 func packetTo(t *testing.T, ns *lab.NS, groups []uint16) {
 	t.Helper()
-	_, err := ns.Log(lab.Rule{
-		Family: "inet", Hook: "output", Protocol: syscall.IPPROTO_UDP, DstPort: 4711, Groups: groups, Prefix: "field: ",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, g := range groups {
 		if _, err := ns.WaitListener(t.Context(), g); err != nil {
 			t.Fatal(err)
 		}
 	}
-	err = ns.Do(func() error {
-		c, err := net.Dial("udp", "127.0.0.1:4711")
+	logPacket(t, ns, lab.Rule{DstPort: 4711, Groups: groups, Prefix: "field: "})
+}
+
+// logPacket sends a packet to the rule's port of this host.
+func logPacket(t *testing.T, ns *lab.NS, r lab.Rule) {
+	t.Helper()
+	r.Family, r.Hook, r.Protocol = "inet", "output", syscall.IPPROTO_UDP
+	if _, err := ns.Log(r); err != nil {
+		t.Fatal(err)
+	}
+	err := ns.Do(func() error {
+		c, err := net.Dial("udp", fmt.Sprintf("127.0.0.1:%d", r.DstPort))
 		if err != nil {
 			return err
 		}
@@ -214,6 +225,19 @@ func packetTo(t *testing.T, ns *lab.NS, groups []uint16) {
 	if err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Fatal(err)
 	}
+}
+
+// hasMessage waits for a text in the daemon's log file, which counters enter when
+// they are asked for.
+func hasMessage(t *testing.T, f *field, text string) {
+	t.Helper()
+	until(t, "the message "+text, func() bool {
+		if err := f.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(f.path("ulog/ulogd.log"))
+		return err == nil && bytes.Contains(data, []byte(text))
+	})
 }
 
 // hasLine waits for the packet's line.
