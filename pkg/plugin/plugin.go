@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
@@ -61,6 +62,22 @@ type Output interface {
 // the output's goroutine; on an error the output goes on as before.
 type Reopener interface{ Reopen() error }
 
+// A Recorder is an output whose receiver notes, in one transaction with the rows,
+// how far it has come in a queue, so that each row is stored exactly once. Its
+// rows may be written by a later run of the daemon than has encoded them.
+type Recorder interface {
+	Output
+	// Layout says what rows are made of. It is kept with them in
+	// queue.Block.Layout. It is called on the pipeline's goroutine, after Bind.
+	Layout() string
+	// Resume is the number of the first row of the queue with that epoch that
+	// the receiver does not have yet. It is called after Connect.
+	Resume(ctx context.Context, epoch string) (upto uint64, err error)
+	// AppendRow appends row i of blk to dst as a JSON object, for the file of
+	// rejected rows.
+	AppendRow(dst []byte, blk *queue.Block, i int) []byte
+}
+
 // ErrNotConnected says that an output has lost, or does not yet have, what it
 // delivers to.
 var ErrNotConnected = errors.New("not connected")
@@ -101,4 +118,26 @@ type Env struct {
 	Files    *outfile.Set     // the files that outputs append to
 	Source   Source           // at the head of the stack; nil for a source itself
 	Input    Type             // what that source gives
+	State    string           // directory for what outlives the daemon; empty if there is none
+	Queue    string           // name of the output's queue, which no other output of the daemon has
+	// Rebind makes the pipeline call Bind of all instances again, soon, for an
+	// output whose columns have changed. It may be called concurrently; it is
+	// nil for an instance that does not run.
+	Rebind func()
+}
+
+// SpoolDir is where the queue of the instance keeps its rows; it is empty for
+// none.
+func (e *Env) SpoolDir(o queue.Options) string {
+	base := o.Spool
+	switch base {
+	case "none", "":
+		return ""
+	case "auto":
+		base = e.State
+	}
+	if base == "" || e.Queue == "" {
+		return ""
+	}
+	return filepath.Join(base, e.Queue)
 }

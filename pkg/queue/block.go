@@ -7,6 +7,11 @@ package queue
 type Block struct {
 	Data []byte
 	Ends []uint32 // where each row of Data ends
+
+	Epoch  string // of the queue that numbered the rows
+	First  uint64 // number of the first row in that epoch
+	Layout string // what a row is made of
+	Lost   uint64 // packets lost or refused so far, as of the block's end
 }
 
 // End ends a row at the present end of Data.

@@ -16,10 +16,11 @@ import (
 type Options struct {
 	Memory option.Size `toml:"queue_memory" extra:"true" doc:"how much may wait in memory for this output, in bytes (16MiB and so on are understood)"`
 	OnFull Policy      `toml:"on_full" extra:"true" doc:"what to do when that much waits: \"wait\" holds the packets in the kernel's buffer while the output is slow, and refuses rows once it has stood still for a second; \"refuse\" refuses rows at once. Refused rows are counted"`
+	Spool  string      `toml:"spool" extra:"true" doc:"directory in which rows wait on disk, auto for one in the daemon's state directory, or none"`
 }
 
 // Defaults are the options of a queue that nobody configured.
-var Defaults = Options{Memory: 16 << 20, OnFull: Wait}
+var Defaults = Options{Memory: 16 << 20, OnFull: Wait, Spool: "none"}
 
 // Policy is what happens to rows that find the queue full.
 type Policy string
@@ -49,6 +50,9 @@ type Batching struct {
 	Rows  int
 	Bytes int
 	Age   time.Duration
+	// MaxWait is the longest wait between two attempts of delivery; zero
+	// leaves it to the caller.
+	MaxWait time.Duration
 }
 
 // patience is how long a full queue waits for an output that stands still.

@@ -26,48 +26,36 @@ func TestKey(t *testing.T) {
 	f(strings.Repeat("x", 31), strings.Repeat("x", 31))
 }
 
-// appendValue encodes v.
-func appendValue(dst []byte, v Value) []byte {
-	switch v.Kind {
-	case Int:
-		return AppendInt(dst, v.Int)
-	case Text:
-		return AppendText(dst, v.Bytes)
-	case Blob:
-		return AppendBlob(dst, v.Bytes)
-	}
-	return AppendNull(dst)
-}
-
-// decode is all values of a row.
-func decode(r []byte) (vs []Value, err error) {
-	for len(r) > 0 {
-		var v Value
-		if v, r, err = Next(r); err != nil {
-			return vs, err
+// encode is the inverse of Decode.
+func encode(values []Value) (dst []byte) {
+	for _, v := range values {
+		switch {
+		case v.Kind == Null:
+			dst = AppendNulls(dst, 1)
+		case v.Kind <= IP4:
+			dst = AppendNum(dst, v.Kind, v.Num)
+		default:
+			dst = AppendBytes(dst, v.Kind, v.Bytes)
 		}
-		vs = append(vs, v)
 	}
-	return vs, nil
+	return dst
 }
 
 func TestRoundTrip(t *testing.T) {
 	want := []Value{
 		{},
-		{Kind: Int},
-		{Kind: Int, Int: math.MaxInt64},
-		{Kind: Int, Int: math.MinInt64},
-		{Kind: Int, Int: math.MaxUint32},
+		{Kind: Bool, Num: 1},
+		{Kind: Int, Num: math.MaxUint64},
+		{Kind: Uint, Num: math.MaxUint64},
+		{Kind: IP4, Num: 0xc0a80001},
+		{Kind: IP6, Bytes: bytes.Repeat([]byte{7}, 16)},
 		{Kind: Text, Bytes: []byte{}},
 		{Kind: Text, Bytes: []byte("a\x00\xffb")},
-		{Kind: Blob, Bytes: bytes.Repeat([]byte{7}, 300)},
+		{Kind: Raw, Bytes: bytes.Repeat([]byte{7}, 300)},
+		{Kind: Bin, Bytes: bytes.Repeat([]byte{9}, 16)},
 		{},
 	}
-	var r []byte
-	for _, v := range want {
-		r = appendValue(r, v)
-	}
-	got, err := decode(r)
+	got, err := Decode(nil, encode(want))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,35 +64,43 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-func TestNextMalformed(t *testing.T) {
+func TestNulls(t *testing.T) {
+	for _, n := range []int{0, 1, 15, 16, 17, 32, 59} {
+		encoded := AppendNulls(nil, n)
+		got, err := Decode(nil, encoded)
+		if err != nil || len(got) != n || len(encoded) != (n+15)/16 {
+			t.Errorf("%d nulls: %d values from %d bytes, %v", n, len(got), len(encoded), err)
+		}
+	}
+}
+
+func TestDecodeMalformed(t *testing.T) {
 	for name, src := range map[string][]byte{
-		"empty":               {},
-		"unknown kind":        {9},
-		"number cut":          {byte(Int), 0x80},
-		"number too long":     append([]byte{byte(Int)}, bytes.Repeat([]byte{0xff}, 11)...),
-		"text without length": {byte(Text)},
-		"text cut":            {byte(Text), 3, 'a', 'b'},
-		"blob of 2^63 bytes":  append([]byte{byte(Blob)}, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1),
+		"unknown kind":             {0x0f, 0},
+		"a number repeated":        {0x10 | byte(Uint), 0},
+		"number cut":               {byte(Uint), 0x80},
+		"number missing":           {byte(Uint)},
+		"number too long":          append([]byte{byte(Uint)}, bytes.Repeat([]byte{0xff}, 11)...),
+		"text without length":      {byte(Text)},
+		"text cut":                 {byte(Text), 3, 'a', 'b'},
+		"bytes of 2^63":            append([]byte{byte(Raw)}, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1),
+		"an address of four bytes": {byte(IP6), 4, 1, 2, 3, 4},
 	} {
-		if _, _, err := Next(src); !errors.Is(err, ErrMalformed) {
+		if _, err := Decode(nil, src); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: error %v, want ErrMalformed", name, err)
 		}
 	}
 }
 
-// FuzzNext shows that no bytes make Next panic, and that what it decodes has the
-// same meaning when it is encoded again.
-func FuzzNext(f *testing.F) {
-	f.Add(AppendInt(AppendText(AppendNull(nil), []byte("eth0")), -5))
-	f.Add(AppendBlob(nil, []byte{0}))
+// FuzzDecode shows that no bytes make Decode panic, and that what it decodes has
+// the same meaning when it is encoded again.
+func FuzzDecode(f *testing.F) {
+	f.Add(AppendNum(AppendBytes(AppendNulls(nil, 20), Text, []byte("eth0")), Int, 5))
+	f.Add(AppendBytes(nil, Raw, []byte{0}))
 	f.Add([]byte{byte(Text), 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, r []byte) {
-		values, _ := decode(r)
-		var again []byte
-		for _, v := range values {
-			again = appendValue(again, v)
-		}
-		got, err := decode(again)
+		values, _ := Decode(nil, r)
+		got, err := Decode(nil, encode(values))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/queue"
-	"github.com/ulogd-go/ulogd/pkg/row"
+	row "github.com/ulogd-go/ulogd/plugins/output/sqlite3/oldrow"
 )
 
 // Encode appends a row of values, in the order of o.fields, for each event.

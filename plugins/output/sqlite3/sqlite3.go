@@ -13,7 +13,7 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
-	"github.com/ulogd-go/ulogd/pkg/row"
+	row "github.com/ulogd-go/ulogd/plugins/output/sqlite3/oldrow"
 )
 
 func init() {

@@ -15,7 +15,7 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/logging"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
-	"github.com/ulogd-go/ulogd/pkg/row"
+	row "github.com/ulogd-go/ulogd/plugins/output/sqlite3/oldrow"
 	"github.com/ulogd-go/ulogd/schema"
 )
 
