@@ -51,6 +51,7 @@ const Whole = 1 << 30
 // options, and fills in the slots when the whole tree of stacks is known.
 type Binder struct {
 	name    string
+	bound   Bindable
 	keys    []output
 	inputs  []Input
 	all     []wildcard
@@ -151,9 +152,22 @@ func NewTree(name string, source Bindable) *Tree {
 }
 
 func bind(name string, x Bindable) *Binder {
-	b := &Binder{name: name}
+	b := &Binder{name: name, bound: x}
 	x.Bind(b)
 	return b
+}
+
+// Rebind asks all instances for their keys again, and fills in the slots anew.
+// Batches of the old layout are of no more use. An instance may declare other
+// keys than before, as long as those that it needs were published before.
+func (t *Tree) Rebind() Layout {
+	t.source = bind(t.source.name, t.source.bound)
+	for _, stack := range t.stacks {
+		for i, b := range stack {
+			stack[i] = bind(b.name, b.bound)
+		}
+	}
+	return t.Layout()
 }
 
 // A MissingKeyError says that nobody before an instance publishes a key that it needs.
@@ -195,7 +209,7 @@ func nearest(upstream []*Binder, name string) *output {
 	return nil
 }
 
-// Layout fills in the slots of all instances. It is called once, after the last Stack.
+// Layout fills in the slots of all instances. It is called after the last Stack.
 func (t *Tree) Layout() Layout {
 	for _, stack := range t.stacks {
 		t.mark(stack)

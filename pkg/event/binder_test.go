@@ -2,6 +2,7 @@ package event
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -200,5 +201,29 @@ func TestDeclarations(t *testing.T) {
 	}
 	if keys := b.Keys(); len(keys) != 1 || keys[0].Name != "a" || !b.Wildcard() {
 		t.Errorf("keys %+v, wildcard %v", b.Keys(), b.Wildcard())
+	}
+}
+
+// TestRebind: an instance may ask for other keys than at first.
+func TestRebind(t *testing.T) {
+	source := &part{gives: []string{"a", "b", "c"}}
+	output := &part{reads: []string{"b?"}}
+	tree := NewTree("source", source)
+	if err := tree.Stack([]string{"output"}, []Bindable{output}); err != nil {
+		t.Fatal(err)
+	}
+	if l := tree.Layout(); l.Source != int(firstSlot)+1 || source.out[0] != Unused || output.in[0] != source.out[1] {
+		t.Fatalf("layout %+v, source %v, output %v: want one key, b", l, source.out, output.in)
+	}
+	output.reads = []string{"c?", "a?", "z?"}
+	l := tree.Rebind()
+	if l.Source != int(firstSlot)+2 || source.out[1] != Unused {
+		t.Errorf("layout %+v, source %v: want two keys, not b", l, source.out)
+	}
+	if want := []Slot{source.out[2], source.out[0], Absent}; !slices.Equal(output.in, want) {
+		t.Errorf("output reads %v, want %v", output.in, want)
+	}
+	if source.finished != 2 || output.finished != 2 {
+		t.Errorf("finished %d and %d times, want twice", source.finished, output.finished)
 	}
 }
