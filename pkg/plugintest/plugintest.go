@@ -132,6 +132,7 @@ func (b Bench) Open(t testing.TB) (event.Bindable, *plugin.Env, error) {
 		Files:    new(outfile.Set),
 		Source:   &source{keys: b.Keys},
 		Input:    plugin.Raw,
+		Rebind:   func() {},
 	}
 	if b.Env != nil {
 		b.Env(env)

@@ -225,14 +225,22 @@ func (f *Fitter) time(c *Column, v row.Value) row.Value {
 func (f *Fitter) chars(c *Column, v row.Value) row.Value {
 	switch v.Kind {
 	case row.Bool, row.Int, row.Uint:
-		return f.keep(row.Text, func(dst []byte) []byte { return appendNumber(dst, v) })
+		return f.whole(c, f.keep(row.Text, func(dst []byte) []byte { return appendNumber(dst, v) }))
 	case row.Raw:
 		return f.cut(c, f.keep(row.Text, func(dst []byte) []byte { return event.AppendMAC(dst, v.Bytes) }))
 	}
 	if a, ok := f.address(v); ok {
-		return a
+		return f.whole(c, a)
 	}
 	return f.cut(c, f.clean(c, v))
+}
+
+// whole is a text that means something else when it is cut.
+func (f *Fitter) whole(c *Column, v row.Value) row.Value {
+	if c.Max > 0 && len(v.Bytes) > c.Max {
+		return f.null(c, Unfit)
+	}
+	return v
 }
 
 // clean replaces what is no text: bytes that are not UTF-8 by U+FFFD, NUL by
