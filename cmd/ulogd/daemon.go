@@ -266,6 +266,7 @@ func (d *daemon) build(f *config.File) (*pipeline.Pipeline, error) {
 	}
 	env := pipeline.Env{
 		Log: d.log, Stats: d.stats, Now: time.Now, Zone: d.journal.zone, Hostname: host,
+		State: stateDir(d.opts.configfile, os.Geteuid() == 0),
 	}
 	if a := d.opts.account; a != nil {
 		env.Owner = &outfile.Owner{UID: a.uid, GID: a.gid}

@@ -47,6 +47,9 @@ func (d *daemon) handle(s os.Signal) error {
 		d.pipeline.Reopen()
 	case unix.SIGUSR1:
 		logCounters(d.log, d.stats)
+		for _, line := range d.pipeline.Status() {
+			notice(d.log, line)
+		}
 	}
 	return nil
 }

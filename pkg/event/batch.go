@@ -17,6 +17,14 @@ type Batch struct {
 	// for the time of an event that carries none.
 	Now time.Time
 
+	// Stream is the identity of the source's numbering of what it reads; zero
+	// if it does not number. First is the number of the batch's first event, and
+	// those behind it follow without a gap. Lost is how many numbers, from the
+	// beginning of the stream on, belong to no event in this batch or before.
+	// The source sets them for each batch.
+	Stream      [16]byte
+	First, Lost uint64
+
 	values []Value
 	width  int // values in a row
 	shared int // values at the front of a row that belong to the source
@@ -115,6 +123,15 @@ func (r *Rows) All() iter.Seq[Event] {
 			}
 		}
 	}
+}
+
+// Skip drops the events that are numbered below n, in this stack only.
+func (r *Rows) Skip(n uint64) {
+	i := 0
+	for i < len(r.alive) && r.First+uint64(r.alive[i]) < n {
+		i++
+	}
+	r.alive = r.alive[i:]
 }
 
 // Keep drops the events for which keep says no, in this stack only. The result

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/config"
@@ -29,6 +30,7 @@ type Env struct {
 	Zone     *time.Location
 	Hostname string
 	Owner    *outfile.Owner // of the files that outputs create; nil for whoever runs the daemon
+	State    string         // directory for what outlives the daemon; empty if there is none
 }
 
 // Pipeline is the stacks of a daemon. Reopen and Report may be called
@@ -37,8 +39,9 @@ type Pipeline struct {
 	env    Env
 	files  outfile.Set
 	trees  []*tree
-	failed int // stacks that could not be built
-	empty  int // stacks without elements, which ulogd counts as working
+	failed int            // stacks that could not be built
+	empty  int            // stacks without elements, which ulogd counts as working
+	queues map[string]int // outputs by the name of their instance
 }
 
 // tree is a source and the stacks that hang on it.
@@ -50,7 +53,8 @@ type tree struct {
 	layout       event.Layout
 	stacks       []*stack
 	open         bool
-	broken       error // why the source could not be opened
+	broken       error       // why the source could not be opened
+	rebind       atomic.Bool // an instance wants other keys
 }
 
 // stack is what follows a source.
@@ -74,7 +78,7 @@ var ErrNoStack = errors.New("not even a single working plugin stack")
 // slot. A stack that fails is logged and left out, as in ulogd. Nothing outside
 // the process is touched.
 func Build(f *config.File, r *plugin.Registry, env Env) (*Pipeline, error) {
-	p := &Pipeline{env: env}
+	p := &Pipeline{env: env, queues: map[string]int{}}
 	p.files.Owner = env.Owner
 	for _, s := range f.Stacks {
 		env.Log.Log(context.Background(), logging.Notice, fmt.Sprintf("building new pluginstance stack: '%s'", s.Text))
@@ -212,7 +216,10 @@ func (bld builder) open(in config.Instance, spec plugin.Spec, t *tree) (opened, 
 		Files:    &p.files,
 	}
 	if t != nil {
-		env.Source, env.Input = t.source, t.gives
+		env.Source, env.Input, env.Rebind = t.source, t.gives, t.requestRebind
+	}
+	if spec.Gives == 0 {
+		env.State, env.Queue = p.env.State, p.queueName(in.Name)
 	}
 	x, warnings, err := spec.Open(bld.file.Section(in.Name), bld.file.Global.Strict, env)
 	for _, w := range warnings {
@@ -222,6 +229,25 @@ func (bld builder) open(in config.Instance, spec plugin.Spec, t *tree) (opened, 
 		return opened{}, fmt.Errorf("error during configure of plugin %s: %w", spec.Name, err)
 	}
 	return opened{x, env}, nil
+}
+
+// queueName is the name of the queue of an output. An instance that stands in
+// several stacks has a queue in each.
+func (p *Pipeline) queueName(instance string) string {
+	name := strings.Map(func(r rune) rune {
+		if r == '/' || r == 0 {
+			return '_'
+		}
+		return r
+	}, instance)
+	p.queues[name]++
+	if n := p.queues[name]; n > 1 {
+		return fmt.Sprintf("%s.%d", name, n)
+	}
+	if strings.HasPrefix(name, ".") {
+		return "_" + name // "." and ".." are directories
+	}
+	return name
 }
 
 func (s *stack) add(o opened) {
@@ -311,7 +337,7 @@ func (p *Pipeline) start(ctx context.Context, t *tree, s *stack) error {
 		return fmt.Errorf("error starting `%s': %w", t.name, t.broken)
 	}
 	for i, r := range s.runners {
-		if err := r.connect(ctx); err != nil {
+		if err := r.start(ctx); err != nil {
 			for _, up := range s.runners[:i] {
 				up.close()
 			}
@@ -363,6 +389,9 @@ func (t *tree) run(ctx context.Context, log *slog.Logger) {
 	defer t.finish(log)
 	batch := event.NewBatch(t.layout)
 	for {
+		if t.rebind.CompareAndSwap(true, false) {
+			batch = t.bindAnew()
+		}
 		err := t.source.Read(ctx, batch)
 		t.pass(batch)
 		batch.Reset()
@@ -375,6 +404,26 @@ func (t *tree) run(ctx context.Context, log *slog.Logger) {
 			return
 		}
 	}
+}
+
+// requestRebind has the instances bound again before the source is next read, and
+// sees to it that this is soon.
+func (t *tree) requestRebind() {
+	t.rebind.Store(true)
+	if w, ok := t.source.(plugin.Waker); ok {
+		w.Wake()
+	}
+}
+
+// bindAnew gives each key that is read now a slot.
+func (t *tree) bindAnew() *event.Batch {
+	t.layout = t.keys.Rebind()
+	for _, s := range t.stacks {
+		for _, r := range s.runners {
+			r.bound()
+		}
+	}
+	return event.NewBatch(t.layout)
 }
 
 func (t *tree) finish(log *slog.Logger) {

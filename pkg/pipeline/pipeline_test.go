@@ -163,6 +163,7 @@ type bench struct {
 	log      lines
 	stats    stats.Registry
 	*Pipeline
+	state string // directory of spools
 }
 
 func newBench(sources map[string]*counting, outputs map[string]*fake) *bench {
@@ -193,7 +194,7 @@ func (b *bench) build(t *testing.T, stacks ...string) error {
 		t.Fatal(err)
 	}
 	b.Pipeline, err = Build(f, &b.registry, Env{
-		Log: slog.New(slog.NewTextHandler(&b.log, nil)), Stats: &b.stats, Now: time.Now, Zone: time.UTC, Hostname: "fw1",
+		Log: slog.New(slog.NewTextHandler(&b.log, nil)), Stats: &b.stats, Now: time.Now, Zone: time.UTC, Hostname: "fw1", State: b.state,
 	})
 	return err
 }

@@ -19,25 +19,32 @@ import (
 // runner stands between the stack and one output: it encodes on the pipeline's
 // goroutine, and delivers, retries and reconnects on a goroutine of its own.
 type runner struct {
-	output plugin.Output
-	env    *plugin.Env
-	queue  *queue.Queue
-	reopen chan struct{}
+	output   plugin.Output
+	recorder plugin.Recorder // the output, if it is one
+	env      *plugin.Env
+	reopen   chan struct{}
+
+	// Set by open.
+	queue   *queue.Queue
+	account account     // the pipeline's
+	rejects *rejectFile // of rows that will never do
+	spool   bool        // rows outlive the daemon
+	maxWait time.Duration
 
 	connected bool
+	resumed   bool          // the receiver was asked how far it is
 	wait      time.Duration // before the next attempt; zero when all is well
 
-	settled int // rows of the present block that were written or rejected
-	// accepted = written + rejected + lost + what waits.
+	upto uint64 // number of the first row that is not settled
+	// Of this run of the daemon. What the queue tallies outlives it.
 	accepted, written, refused, rejected, lost *stats.Counter
 	refusing                                   *logging.Tally
 }
 
 func newRunner(o plugin.Output, env *plugin.Env) *runner {
-	return &runner{
+	r := &runner{
 		output:   o,
 		env:      env,
-		queue:    queue.New(o.Queue()),
 		reopen:   make(chan struct{}, 1),
 		accepted: env.Stats.Counter("rows", "rows that came down the stack and were taken"),
 		written:  env.Stats.Counter("rows_written", "rows delivered"),
@@ -45,25 +52,64 @@ func newRunner(o plugin.Output, env *plugin.Env) *runner {
 		rejected: env.Stats.Counter("rows_rejected", "rows that the receiver will never accept"),
 		lost:     env.Stats.Counter("rows_lost", "rows that were still waiting when the daemon ended"),
 		refusing: logging.NewTally(env.Log, slog.LevelError,
-			"the queue is full, refused %d rows; raise queue_memory, or see why the output is slow"),
+			"the queue is full, refused %d rows; raise queue_memory or spool_max, or see why the output is slow"),
+	}
+	r.recorder, _ = o.(plugin.Recorder)
+	return r
+}
+
+// open opens the queue, with what an earlier run of the daemon has left in it.
+func (r *runner) open() error {
+	o, b := r.output.Queue()
+	dir := r.env.SpoolDir(o)
+	q, err := queue.Open(o, b, queue.Place{Dir: dir, Log: r.env.Log, Give: r.env.Files.Give})
+	if err != nil && o.Spool == "auto" && !errors.Is(err, queue.ErrLocked) {
+		r.env.Log.Warn(fmt.Sprintf("%v; rows wait in memory only, and are lost if the daemon is killed", err))
+		dir = ""
+		q, err = queue.Open(o, b, queue.Place{})
+	}
+	if err != nil {
+		return err
+	}
+	if dir == "" && o.Spool == "auto" && r.env.State == "" {
+		r.env.Log.Info("no directory for the spool, rows wait in memory only; name one with the option spool")
+	}
+	r.queue, r.spool, r.maxWait = q, dir != "", b.MaxWait
+	r.rejects = newRejectFile(dir, r.env)
+	r.account.Progress = q.Progress()
+	r.bound()
+	return nil
+}
+
+// bound tells the queue what the rows are made of from now on.
+func (r *runner) bound() {
+	if r.recorder != nil {
+		r.queue.SetLayout(r.recorder.Layout())
 	}
 }
 
 // encode appends rows to the queue, or counts them as refused.
 func (r *runner) encode(rows *event.Rows) {
-	if rows.Len() == 0 {
+	r.account.arrive(rows)
+	n := rows.Len()
+	if n == 0 {
+		r.queue.Note(r.account.Progress)
 		return
 	}
 	blk := r.queue.Begin()
 	if blk == nil {
-		r.refused.Add(uint64(rows.Len()))
-		r.refusing.Add(uint64(rows.Len()))
+		r.refuse(n)
 		return
 	}
 	before := blk.Rows()
 	r.output.Encode(blk, rows)
-	r.accepted.Add(uint64(blk.Rows() - before))
-	r.queue.End()
+	taken := blk.Rows() - before
+	if !r.queue.End(r.account.with(n - taken)) {
+		r.refuse(n)
+		return
+	}
+	r.account.Filtered += uint64(n - taken)
+	r.accepted.Add(uint64(taken))
 	if r.queue.Due() >= behind {
 		// Where there is one processor for both, the output's goroutine
 		// would otherwise have to wait until this one is preempted.
@@ -71,22 +117,69 @@ func (r *runner) encode(rows *event.Rows) {
 	}
 }
 
+// refuse notes that there is no room for rows.
+func (r *runner) refuse(n int) {
+	r.account.refused(n)
+	r.queue.Note(r.account.Progress)
+	r.refused.Add(uint64(n))
+	r.refusing.Add(uint64(n))
+}
+
 // behind is how many blocks may be due before the output is given its chance.
 const behind = 4
 
+// start opens the queue and makes the first attempt to connect.
+func (r *runner) start(ctx context.Context) error {
+	if err := r.open(); err != nil {
+		return err
+	}
+	err := r.connect(ctx)
+	if err != nil {
+		_ = r.queue.Release() // the first error says why
+	}
+	return err
+}
+
 // connect is the first attempt. An error that may go away is left to run.
 func (r *runner) connect(ctx context.Context) error {
-	err := r.output.Connect(ctx)
+	err := r.reconnect(ctx)
 	if errors.Is(err, plugin.ErrNotConnected) {
 		r.failed(err)
 		return nil
 	}
-	r.connected = err == nil
 	return err
 }
 
+// reconnect connects, and asks a recorder how far it is.
+func (r *runner) reconnect(ctx context.Context) error {
+	if err := r.output.Connect(ctx); err != nil {
+		return err
+	}
+	if r.recorder != nil {
+		upto, err := r.recorder.Resume(ctx, r.queue.Epoch())
+		if err != nil {
+			return err
+		}
+		r.resume(upto)
+	}
+	r.connected = true
+	return nil
+}
+
+// resume leaves out what the receiver has already.
+func (r *runner) resume(upto uint64) {
+	r.queue.Resume(upto)
+	if upto > r.upto {
+		if r.resumed {
+			r.written.Add(upto - r.upto)
+		}
+		r.upto = upto
+	}
+	r.resumed = true
+}
+
 func (r *runner) close() {
-	if err := r.output.Close(); err != nil {
+	if err := errors.Join(r.output.Close(), r.queue.Release()); err != nil {
 		r.env.Log.Error(fmt.Sprintf("close: %v", err))
 	}
 }
@@ -94,8 +187,12 @@ func (r *runner) close() {
 // run delivers blocks until the queue is closed and empty, or ctx ends.
 func (r *runner) run(ctx context.Context) {
 	defer r.close()
+	err := r.await(ctx)
 	for {
-		blk, err := r.get(ctx)
+		var blk *queue.Block
+		if err == nil {
+			blk, err = r.get(ctx)
+		}
 		if err == nil {
 			err = r.deliver(ctx, blk)
 		}
@@ -107,14 +204,33 @@ func (r *runner) run(ctx context.Context) {
 			return
 		}
 		r.queue.Done()
-		r.settled = 0
 	}
+}
+
+// await asks a recorder how far it is before rows of an earlier run are looked
+// at: those that it has may be missing on disk.
+func (r *runner) await(ctx context.Context) error {
+	for r.recorder != nil && !r.resumed && r.queue.Waiting() > 0 {
+		err := r.reconnect(ctx)
+		if err == nil {
+			return nil
+		}
+		r.failed(err)
+		if err := r.pause(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // abandon counts the rows that there is no time left to deliver.
 func (r *runner) abandon() {
-	n := r.queue.Waiting() - r.settled
-	if n > 0 {
+	n := r.queue.Waiting()
+	switch {
+	case n == 0:
+	case r.spool:
+		r.env.Log.Log(context.Background(), logging.Notice, fmt.Sprintf("the daemon ends with %d rows undelivered, which wait on disk for its next start", n))
+	default:
 		r.lost.Add(uint64(n))
 		r.env.Log.Error(fmt.Sprintf("the daemon ends with %d rows undelivered", n))
 	}
@@ -125,8 +241,14 @@ func (r *runner) get(ctx context.Context) (*queue.Block, error) {
 	for {
 		blk, err := r.queue.Get(ctx)
 		r.maybeReopen()
-		if blk != nil || err != nil {
+		if blk != nil || errors.Is(err, io.EOF) || ctx.Err() != nil {
 			return blk, err
+		}
+		if err != nil {
+			r.failed(err)
+			if err := r.pause(ctx); err != nil {
+				return nil, err
+			}
 		}
 	}
 }
@@ -149,24 +271,32 @@ func (r *runner) maybeReopen() {
 }
 
 func (r *runner) reopenNow() {
-	if x, ok := r.output.(plugin.Reopener); ok {
-		if err := x.Reopen(); err != nil {
-			r.env.Log.Error(err.Error())
-		}
+	x, ok := r.output.(plugin.Reopener)
+	if !ok {
+		return
 	}
+	err := x.Reopen()
+	if err == nil {
+		return
+	}
+	if errors.Is(err, plugin.ErrNotConnected) {
+		r.connected = false
+	}
+	r.env.Log.Error(err.Error())
 }
 
-// deliver writes a block, however long it takes. The error is ctx's.
+// deliver writes what is not settled of a block, however long it takes. The error
+// is ctx's.
 func (r *runner) deliver(ctx context.Context, blk *queue.Block) error {
 	for {
-		err := r.attempt(ctx, blk)
+		left, err := r.attempt(ctx, blk)
 		var reject *plugin.RejectError
 		switch {
 		case err == nil:
-			r.settle(blk.Rows(), 0)
+			r.settle(left, 0)
 			return nil
 		case errors.As(err, &reject):
-			return r.reject(ctx, blk, reject)
+			return r.reject(ctx, left, reject)
 		case errors.Is(err, plugin.ErrNotConnected):
 			r.connected = false
 		}
@@ -177,36 +307,55 @@ func (r *runner) deliver(ctx context.Context, blk *queue.Block) error {
 	}
 }
 
-func (r *runner) attempt(ctx context.Context, blk *queue.Block) error {
+// attempt writes the rows of a block that the receiver does not have yet.
+func (r *runner) attempt(ctx context.Context, blk *queue.Block) (left *queue.Block, err error) {
 	if !r.connected {
-		if err := r.output.Connect(ctx); err != nil {
-			return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
+		if err := r.reconnect(ctx); err != nil {
+			return blk, fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
 		}
-		r.connected = true
 	}
-	return r.output.Write(ctx, blk)
+	left = r.unsettled(blk)
+	if left.Rows() == 0 {
+		return left, nil
+	}
+	return left, r.output.Write(ctx, left)
 }
 
-// settle counts rows that the receiver has accepted or rejected; in either case
-// it works.
-func (r *runner) settle(written, rejected int) {
-	r.written.Add(uint64(written))
+// unsettled is the rows of a block from r.upto on.
+func (r *runner) unsettled(blk *queue.Block) *queue.Block {
+	if r.upto <= blk.First {
+		return blk
+	}
+	return blk.Slice(int(min(r.upto-blk.First, uint64(blk.Rows()))), blk.Rows())
+}
+
+// settle counts the rows of a block, of which the receiver has rejected some; in
+// any case it works.
+func (r *runner) settle(blk *queue.Block, rejected int) {
+	r.written.Add(uint64(blk.Rows() - rejected))
 	r.rejected.Add(uint64(rejected))
-	r.settled += written + rejected
+	r.upto = max(r.upto, blk.First+uint64(blk.Rows()))
+	r.queue.Settle(r.upto, rejected)
 	if r.wait > 0 {
 		r.env.Log.Log(context.Background(), logging.Notice, "the output works again")
 	}
 	r.wait = 0
 }
 
-// reject counts the rows that will never do. If it is not known which, the block
-// is halved until they are alone.
+// reject keeps and counts the rows that will never do. If it is not known which,
+// the block is halved until they are alone.
 func (r *runner) reject(ctx context.Context, blk *queue.Block, e *plugin.RejectError) error {
 	n := blk.Rows()
-	if len(e.Rows) > 0 || n == 1 {
-		bad := max(len(e.Rows), 1)
-		r.settle(n-bad, bad)
-		r.env.Log.Error(fmt.Sprintf("%d of %d rows were rejected: %v", bad, n, e.Err))
+	bad := e.Rows
+	if len(bad) == 0 && n == 1 {
+		bad = []int{0}
+	}
+	if len(bad) > 0 {
+		for _, i := range bad {
+			r.keep(blk, i, e.Err)
+		}
+		r.settle(blk, len(bad))
+		r.env.Log.Error(fmt.Sprintf("%d of %d rows were rejected: %v", len(bad), n, e.Err))
 		return nil
 	}
 	if err := r.deliver(ctx, blk.Slice(0, n/2)); err != nil {
@@ -215,7 +364,13 @@ func (r *runner) reject(ctx context.Context, blk *queue.Block, e *plugin.RejectE
 	return r.deliver(ctx, blk.Slice(n/2, n))
 }
 
-// Bounds of the time between attempts.
+func (r *runner) keep(blk *queue.Block, i int, reason error) {
+	if err := r.rejects.keep(r.output, blk, i, reason); err != nil {
+		r.env.Log.Error(fmt.Sprintf("row %d was rejected and can't be kept: %v", blk.First+uint64(i), err))
+	}
+}
+
+// Bounds of the time between attempts, unless the output has its own.
 const (
 	minWait = 100 * time.Millisecond
 	maxWait = 10 * time.Second
@@ -224,15 +379,23 @@ const (
 // failed notes a failure, and logs it when it is the first of a row.
 func (r *runner) failed(err error) {
 	if r.wait == 0 {
-		r.env.Log.Error(fmt.Sprintf("%v; trying again until it works, up to %s of rows are kept", err, sizeOf(r.output)))
+		r.env.Log.Error(fmt.Sprintf("%v; trying again until it works, up to %s", err, r.room()))
 	}
-	r.wait = min(max(2*r.wait, minWait), maxWait)
+	limit := maxWait
+	if r.maxWait > 0 {
+		limit = r.maxWait
+	}
+	r.wait = min(max(2*r.wait, minWait), limit)
 	r.queue.Fail()
 }
 
-func sizeOf(o plugin.Output) string {
-	options, _ := o.Queue()
-	return fmt.Sprintf("%d KiB", options.Memory>>10)
+// room says how many rows may wait.
+func (r *runner) room() string {
+	o, _ := r.output.Queue()
+	if r.spool {
+		return fmt.Sprintf("%v of rows are kept on disk", o.SpoolMax)
+	}
+	return fmt.Sprintf("%d KiB of rows are kept", o.Memory>>10)
 }
 
 // pause waits before the next attempt; a request to reopen ends it early.

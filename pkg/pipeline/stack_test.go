@@ -120,6 +120,11 @@ func built(tb testing.TB, stack, sections string) (*tree, *tap) {
 	if err != nil {
 		tb.Fatalf("%v\n%s", err, &log)
 	}
+	for _, run := range p.trees[0].stacks[0].runners {
+		if err := run.open(); err != nil {
+			tb.Fatal(err)
+		}
+	}
 	return p.trees[0], source
 }
 
@@ -127,9 +132,11 @@ func built(tb testing.TB, stack, sections string) (*tree, *tap) {
 func drain(tb testing.TB, t *tree) {
 	for _, r := range t.stacks[0].runners {
 		for r.queue.Due() > 0 {
-			if _, err := r.queue.Get(tb.Context()); err != nil {
+			blk, err := r.queue.Get(tb.Context())
+			if err != nil {
 				tb.Fatal(err)
 			}
+			r.queue.Settle(blk.First+uint64(blk.Rows()), 0)
 			r.queue.Done()
 		}
 	}

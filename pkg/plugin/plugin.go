@@ -30,6 +30,10 @@ type Source interface {
 	Close() error
 }
 
+// A Waker is a source whose Read can be made to return soon, without an event and
+// without an error. Wake may be called concurrently.
+type Waker interface{ Wake() }
+
 // A Filter works on rows in place: it sets slots, or keeps only some rows. It
 // is never called concurrently, must not block, and keeps nothing of rows.
 type Filter interface {

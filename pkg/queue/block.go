@@ -1,6 +1,3 @@
-// Package queue is what stands between a stack and the delivery of its rows: a
-// line of blocks of bytes, filled on the pipeline's goroutine and taken on the
-// output's.
 package queue
 
 // Block is rows on their way out.
@@ -10,7 +7,7 @@ type Block struct {
 
 	Epoch  string // of the queue that numbered the rows
 	First  uint64 // number of the first row in that epoch
-	Layout string // what a row is made of
+	Layout string // what a row is made of, as SetLayout said
 	Lost   uint64 // packets lost or refused so far, as of the block's end
 }
 
@@ -20,23 +17,23 @@ func (b *Block) End() { b.Ends = append(b.Ends, uint32(len(b.Data))) }
 // Rows is the number of rows.
 func (b *Block) Rows() int { return len(b.Ends) }
 
-// Row is row number i, valid as long as the block is.
-func (b *Block) Row(i int) []byte {
-	from := uint32(0)
-	if i > 0 {
-		from = b.Ends[i-1]
+// start is where row i begins in Data.
+func (b *Block) start(i int) uint32 {
+	if i == 0 {
+		return 0
 	}
-	return b.Data[from:b.Ends[i]:b.Ends[i]]
+	return b.Ends[i-1]
 }
+
+// Row is row number i, valid as long as the block is.
+func (b *Block) Row(i int) []byte { return b.Data[b.start(i):b.Ends[i]:b.Ends[i]] }
 
 // Slice is the rows from i to before j as a block of its own, which shares the
 // bytes of b.
 func (b *Block) Slice(i, j int) *Block {
-	from := uint32(0)
-	if i > 0 {
-		from = b.Ends[i-1]
-	}
-	s := &Block{Data: b.Data[from:b.Ends[j-1]]}
+	from := b.start(i)
+	s := &Block{Epoch: b.Epoch, First: b.First + uint64(i), Layout: b.Layout, Lost: b.Lost}
+	s.Data = b.Data[from:b.start(j)]
 	for _, end := range b.Ends[i:j] {
 		s.Ends = append(s.Ends, end-from)
 	}
@@ -45,3 +42,6 @@ func (b *Block) Slice(i, j int) *Block {
 
 // Reset empties the block and keeps its memory.
 func (b *Block) Reset() { b.Data, b.Ends = b.Data[:0], b.Ends[:0] }
+
+// cut takes back what was appended since there were n rows.
+func (b *Block) cut(n int) { b.Data, b.Ends = b.Data[:b.start(n)], b.Ends[:n] }

@@ -24,8 +24,13 @@ func offer(q *Queue, rows ...string) bool {
 		blk.Data = append(blk.Data, row...)
 		blk.End()
 	}
-	q.End()
-	return true
+	return q.End(Progress{})
+}
+
+// done settles a block.
+func done(q *Queue, blk *Block) {
+	q.Settle(blk.First+uint64(blk.Rows()), 0)
+	q.Done()
 }
 
 // take gets a block and returns its rows.
@@ -35,7 +40,7 @@ func take(t *testing.T, q *Queue) []string {
 	if err != nil || blk == nil {
 		t.Fatalf("Get: %v, %v", blk, err)
 	}
-	defer q.Done()
+	defer done(q, blk)
 	return rowsOf(blk)
 }
 
@@ -81,7 +86,7 @@ func TestBatching(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				q := New(Defaults, tt.batching)
+				q := newQueue(Defaults, tt.batching)
 				start := time.Now()
 				for _, rows := range tt.offered {
 					offer(q, rows...)
@@ -104,7 +109,7 @@ func TestBatching(t *testing.T) {
 // TestAgeIsThatOfTheFirstRow has rows come while the block waits.
 func TestAgeIsThatOfTheFirstRow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := New(Defaults, Batching{Age: time.Second})
+		q := newQueue(Defaults, Batching{Age: time.Second})
 		start := time.Now()
 		go func() {
 			for range 3 {
@@ -120,7 +125,7 @@ func TestAgeIsThatOfTheFirstRow(t *testing.T) {
 
 func TestKickAndContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := New(Defaults, Batching{Age: time.Minute})
+		q := newQueue(Defaults, Batching{Age: time.Minute})
 		time.AfterFunc(time.Second, q.Kick)
 		start := time.Now()
 		if blk, err := q.Get(t.Context()); blk != nil || err != nil || time.Since(start) != time.Second {
@@ -144,7 +149,7 @@ func TestKickAndContext(t *testing.T) {
 
 func TestCloseDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := New(Defaults, Batching{Rows: 2, Age: time.Hour})
+		q := newQueue(Defaults, Batching{Rows: 2, Age: time.Hour})
 		offer(q, "a", "b")
 		offer(q, "c")
 		time.AfterFunc(time.Second, q.Close)
@@ -164,7 +169,7 @@ func TestCloseDrains(t *testing.T) {
 
 // small is a queue for ten bytes, in blocks of five.
 func small(p Policy) *Queue {
-	return New(Options{Memory: 10, OnFull: p}, Batching{Bytes: 5})
+	return newQueue(Options{Memory: 10, OnFull: p}, Batching{Bytes: 5})
 }
 
 // fill offers blocks of five bytes until one is refused.
@@ -196,12 +201,12 @@ func TestFullWaitsWhileThereIsProgress(t *testing.T) {
 		time.Sleep(time.Hour) // an idle output has not been standing still
 		go func() {
 			for range 20 {
-				_, err := q.Get(context.Background())
+				blk, err := q.Get(context.Background())
 				if err != nil {
 					t.Error(err)
 				}
 				time.Sleep(900 * time.Millisecond) // as long as the delivery takes
-				q.Done()
+				done(q, blk)
 			}
 		}()
 		for i := range 20 {
@@ -252,7 +257,7 @@ func TestFailingRefusesAtOnce(t *testing.T) {
 // TestLittleMemory has a queue that is full before its block is due otherwise.
 func TestLittleMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := New(Options{Memory: 10, OnFull: Refuse}, Batching{Age: time.Minute})
+		q := newQueue(Options{Memory: 10, OnFull: Refuse}, Batching{Age: time.Minute})
 		if n := fill(q); n < 2 || n > 3 {
 			t.Errorf("%d blocks were taken, want about ten bytes", n)
 		}
@@ -280,7 +285,7 @@ func TestPolicy(t *testing.T) {
 func TestEveryRowOnce(t *testing.T) {
 	const rows = 200000
 	for _, b := range []Batching{{}, {Rows: 7, Age: time.Millisecond}, {Bytes: 100, Age: time.Millisecond}} {
-		q := New(Options{Memory: 4096, OnFull: Wait}, b)
+		q := newQueue(Options{Memory: 4096, OnFull: Wait}, b)
 		go func() {
 			for n := uint32(0); n < rows; {
 				blk := q.Begin()
@@ -295,7 +300,7 @@ func TestEveryRowOnce(t *testing.T) {
 						n++
 					}
 				}
-				q.End()
+				q.End(Progress{})
 				if n%1000 == 0 {
 					q.Kick()
 				}
@@ -320,7 +325,7 @@ func TestEveryRowOnce(t *testing.T) {
 				}
 				next++
 			}
-			q.Done()
+			done(q, blk)
 		}
 		if next != rows || q.Waiting() != 0 {
 			t.Errorf("%+v: %d rows came, %d are waiting; want %d and none", b, next, q.Waiting(), rows)
@@ -329,7 +334,7 @@ func TestEveryRowOnce(t *testing.T) {
 }
 
 func TestQueueDoesNotAllocate(t *testing.T) {
-	q := New(Defaults, Batching{})
+	q := newQueue(Defaults, Batching{})
 	run := func() {
 		offer(q, "a", "b")
 		if _, err := q.Get(t.Context()); err != nil {

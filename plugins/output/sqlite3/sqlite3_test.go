@@ -424,7 +424,7 @@ func TestOptions(t *testing.T) {
 	if want := (queue.Batching{Rows: 10, Bytes: blockBytes, Age: 250 * time.Millisecond}); batching != want {
 		t.Errorf("%+v, want %+v", batching, want)
 	}
-	if want := (queue.Options{Memory: 1 << 20, OnFull: queue.Wait}); got != want {
+	if want := queue.Defaults; got.Memory != 1<<20 || got.OnFull != want.OnFull {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }

@@ -1,0 +1,172 @@
+package queue
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// files is the directory of a spool. Tests have one that crashes.
+type files interface {
+	// open opens a file for reading and writing, and makes it if create is true.
+	open(name string, create bool) (file, error)
+	list() ([]string, error)
+	remove(name string) error
+	rename(from, to string) error
+	// sync makes the names in the directory survive a power cut.
+	sync() error
+	// share maps a file of that size into memory, with its blocks allocated; what
+	// is stored there survives the end of the process.
+	share(name string, size int) (memory []byte, release func() error, err error)
+	// lock claims the directory for this process until release.
+	lock() (release func() error, err error)
+}
+
+// file is an open file of a spool.
+type file interface {
+	io.ReaderAt
+	io.WriterAt
+	Truncate(size int64) error
+	Sync() error
+	Close() error
+	Size() (int64, error)
+}
+
+// directory is files on a real file system.
+type directory struct {
+	path string
+	give func(path string) error
+}
+
+type osFile struct{ *os.File }
+
+func (f osFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// Sync leaves out what is not needed to read the file again.
+func (f osFile) Sync() error { return unix.Fdatasync(int(f.Fd())) }
+
+// openDirectory makes the directory if there is none.
+func openDirectory(path string, give func(string) error) (*directory, error) {
+	if give == nil {
+		give = func(string) error { return nil }
+	}
+	var made []string
+	for dir := filepath.Clean(path); ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		made = append(made, dir)
+	}
+	if err := os.MkdirAll(path, 0o750); err != nil {
+		return nil, err
+	}
+	for _, dir := range made {
+		if err := give(dir); err != nil {
+			return nil, err
+		}
+	}
+	return &directory{path, give}, nil
+}
+
+func (d *directory) open(name string, create bool) (file, error) {
+	path := filepath.Join(d.path, name)
+	flags := os.O_RDWR
+	if create {
+		flags |= os.O_CREATE
+	}
+	f, err := os.OpenFile(path, flags, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	if create {
+		if err := d.give(path); err != nil {
+			f.Close()
+			return nil, err
+		}
+	}
+	return osFile{f}, nil
+}
+
+func (d *directory) list() (names []string, err error) {
+	entries, err := os.ReadDir(d.path)
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+func (d *directory) remove(name string) error { return os.Remove(filepath.Join(d.path, name)) }
+
+func (d *directory) rename(from, to string) error {
+	return os.Rename(filepath.Join(d.path, from), filepath.Join(d.path, to))
+}
+
+func (d *directory) sync() error {
+	f, err := os.Open(d.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// share writes the file's blocks first: a store into a hole would kill the
+// process if the disk is full.
+func (d *directory) share(name string, size int) ([]byte, func() error, error) {
+	f, err := d.open(name, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	if err := allocate(f, size); err != nil {
+		return nil, nil, err
+	}
+	memory, err := unix.Mmap(int(f.(osFile).Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, nil, err
+	}
+	return memory, func() error { return unix.Munmap(memory) }, nil
+}
+
+// allocate writes a file to its size, and leaves what it has.
+func allocate(f file, size int) error {
+	content := make([]byte, size)
+	if _, err := f.ReadAt(content, 0); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	_, err := f.WriteAt(content, 0)
+	return err
+}
+
+// lockName is a file of its own, since segments and state come and go.
+const lockName = "lock"
+
+func (d *directory) lock() (func() error, error) {
+	f, err := d.open(lockName, true)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.(osFile).Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, ErrLocked
+		}
+		return nil, err
+	}
+	return f.Close, nil
+}
+
+// ErrLocked says that another process, or another queue, has the spool.
+var ErrLocked = errors.New("in use by another process; stop that, or name another directory with the option spool")
