@@ -146,15 +146,13 @@ func (r *Relational) partOf(column string) *Part {
 	return &r.Packet
 }
 
-// Child is the part that a packet has beside its own, or nil.
-func (r *Relational) Child(values []row.Value) *Part {
+// Child is the index in Children of the part that a packet has beside its own, or
+// -1.
+func (r *Relational) Child(values []row.Value) int {
 	if r.protocol < 0 || values[r.protocol].Kind != row.Uint {
-		return nil
+		return -1
 	}
-	if i := slices.Index(protocols[:], values[r.protocol].Num); i >= 0 {
-		return &r.Children[i]
-	}
-	return nil
+	return slices.Index(protocols[:], values[r.protocol].Num)
 }
 
 // Ethernet tells whether the packet's header is one for the table mac.

@@ -83,8 +83,8 @@ func TestRelationalRows(t *testing.T) {
 	for _, tt := range tests {
 		vs := values(tt.set)
 		child := ""
-		if c := r.Child(vs); c != nil {
-			child = c.Table
+		if i := r.Child(vs); i >= 0 {
+			child = r.Children[i].Table
 		}
 		if child != tt.child || r.Ethernet(vs) != tt.ethernet || r.HasHardware(vs) != tt.has {
 			t.Errorf("%s: child %q, Ethernet %v, hardware %v", tt.name, child, r.Ethernet(vs), r.HasHardware(vs))

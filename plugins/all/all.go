@@ -21,6 +21,7 @@ import (
 	_ "github.com/ulogd-go/ulogd/plugins/output/logemu"
 	_ "github.com/ulogd-go/ulogd/plugins/output/oprint"
 	_ "github.com/ulogd-go/ulogd/plugins/output/pcap"
+	_ "github.com/ulogd-go/ulogd/plugins/output/pgsql"
 	_ "github.com/ulogd-go/ulogd/plugins/output/sqlite3"
 	_ "github.com/ulogd-go/ulogd/plugins/output/syslog"
 	_ "github.com/ulogd-go/ulogd/plugins/output/xml"

@@ -1,0 +1,148 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/ulogd-go/ulogd/pkg/sqldb"
+)
+
+// relation is a table or a view.
+type relation struct {
+	schema, name string
+	kind         string // relkind of pg_class: r, p (partitioned), v, f (foreign)
+	rules        bool   // statements on it are rewritten
+	columns      []sqldb.Column
+	sequences    map[string]string // by the column that takes its numbers
+}
+
+// full is the name as statements take it.
+func (r relation) full() string { return quoteName(r.schema) + "." + quoteName(r.name) }
+
+// column is the column of that name, or nil.
+func (r relation) column(name string) *sqldb.Column {
+	for i := range r.columns {
+		if r.columns[i].Name == name {
+			return &r.columns[i]
+		}
+	}
+	return nil
+}
+
+// Columns describes the table.
+func (c *conn) Columns(ctx context.Context) ([]sqldb.Column, error) {
+	schema := c.config.Schema
+	if schema == "" {
+		schema = "public"
+	}
+	for _, name := range []string{c.config.Table, strings.ToLower(c.config.Table)} {
+		r, err := c.relation(ctx, schema, name)
+		if err != nil {
+			return nil, err
+		}
+		if len(r.columns) > 0 {
+			c.table = r
+			return r.columns, nil
+		}
+	}
+	return nil, fmt.Errorf("schema %s has no table or view %s with columns; make it (ulogd-migrate init does), or mend the option table", schema, c.config.Table)
+}
+
+// relation looks a table or a view up. It has no columns if there is none.
+func (c *conn) relation(ctx context.Context, schema, name string) (relation, error) {
+	r := relation{schema: schema, name: name, sequences: map[string]string{}}
+	set, err := c.charset(ctx)
+	if err != nil {
+		return r, err
+	}
+	// to_jsonb stands in for a column that PostgreSQL 11 does not have.
+	rows, err := c.query(ctx, `select a.attname, coalesce(b.typname, t.typname), case when t.typtype = 'd' then t.typtypmod else a.atttypmod end,
+			a.attnotnull or t.typnotnull, d.adbin is not null, a.attidentity, coalesce(to_jsonb(a)->>'attgenerated', ''),
+			coalesce(pg_get_expr(d.adbin, d.adrelid), ''), k.relkind, k.relhasrules,
+			coalesce(pg_get_serial_sequence(quote_ident(n.nspname) || '.' || quote_ident(k.relname), a.attname), '')
+		from pg_attribute a join pg_class k on k.oid = a.attrelid join pg_namespace n on n.oid = k.relnamespace
+			join pg_type t on t.oid = a.atttypid left join pg_type b on t.typtype = 'd' and b.oid = t.typbasetype
+			left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+		where n.nspname = $1 and k.relname = $2 and k.relkind in ('r', 'p', 'v', 'f') and a.attnum > 0 and not a.attisdropped
+		order by a.attnum`, schema, name)
+	if err != nil {
+		return r, err
+	}
+	for _, v := range rows {
+		r.kind, r.rules = v[8], v[9] == "t" && v[8] != "v"
+		if v[6] != "" {
+			continue // the server computes it
+		}
+		col := newColumn(v[0], v[1], v[2], set)
+		col.Auto = v[5] != "" || strings.HasPrefix(v[7], "nextval(")
+		col.Required = v[3] == "t" && v[4] == "f" && !col.Auto
+		if s := sequence(v[7]); s != "" {
+			r.sequences[v[0]] = s
+		} else if v[10] != "" {
+			r.sequences[v[0]] = quoteText(v[10])
+		}
+		r.columns = append(r.columns, col)
+	}
+	return r, nil
+}
+
+// sequence is the argument of nextval in a column's default, or empty.
+func sequence(expression string) string {
+	rest, ok := strings.CutPrefix(expression, "nextval(")
+	if !ok {
+		return ""
+	}
+	name, _, _ := strings.Cut(rest, ")")
+	return name
+}
+
+// newColumn is a column of that type.
+func newColumn(name, typ, modifier string, set sqldb.Charset) sqldb.Column {
+	c := sqldb.NewColumn(name)
+	integer := func(bits int) { c.Class, c.Bits, c.Signed, c.Wrap = sqldb.Integer, bits, true, true }
+	switch typ {
+	case "int2":
+		integer(16)
+	case "int4":
+		integer(32)
+	case "int8":
+		integer(64)
+	case "oid":
+		c.Class, c.Bits = sqldb.Integer, 32
+	case "numeric", "float4", "float8":
+		c.Class, c.Bits = sqldb.Integer, 64
+	case "bool":
+		c.Class = sqldb.Boolean
+	case "text", "varchar", "bpchar", "name":
+		c.Class, c.Charset = sqldb.Chars, set
+		if n, err := strconv.Atoi(modifier); err == nil && n > 4 && typ != "text" {
+			c.Max = n - 4 // the modifier counts a header of four bytes
+		}
+	case "bytea":
+		c.Class = sqldb.Bytes
+	case "inet", "cidr":
+		c.Class = sqldb.Inet
+	case "macaddr":
+		c.Class = sqldb.MAC
+	case "timestamp", "timestamptz":
+		c.Class = sqldb.Time
+	}
+	return c
+}
+
+// charset is what characters the database can hold.
+func (c *conn) charset(ctx context.Context) (sqldb.Charset, error) {
+	rows, err := c.query(ctx, "select current_setting('server_encoding')")
+	if err != nil {
+		return 0, err
+	}
+	switch rows[0][0] {
+	case "UTF8", "SQL_ASCII":
+		return sqldb.Unicode, nil
+	case "LATIN1":
+		return sqldb.Latin1, nil
+	}
+	return sqldb.ASCII, nil
+}

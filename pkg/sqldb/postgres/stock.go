@@ -1,0 +1,103 @@
+package postgres
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/ulogd-go/ulogd/pkg/sqldb"
+)
+
+// known is what a routine does, if that can be told.
+type known int
+
+const (
+	unknown known = iota
+	packets       // what INSERT_PACKET_FULL of the relational schema does
+	plain         // a row of the table with the arguments
+)
+
+// stockRoutine is a routine of ulogd's schemas, with those that it calls.
+type stockRoutine struct {
+	does    known
+	calls   []string
+	columns []string // that the table has to have
+	bodies  []string // fingerprints of all bodies together
+}
+
+// stockRoutines are known by what they are, not by their names alone: a routine
+// that an administrator has changed is called.
+//
+// See reference page "schemas", sections 2.4 and 2.5.
+var stockRoutines = map[string]stockRoutine{
+	"insert_packet_full": {
+		does: packets,
+		calls: []string{"insert_ip_packet_full", "insert_tcp_full", "insert_udp", "insert_sctp", "insert_icmp", "insert_icmpv6",
+			"insert_hardware_header", "insert_or_select_mac"},
+		columns: sqldb.WithForm(sqldb.PacketColumns, "str"),
+		bodies:  []string{packetBodies},
+	},
+	"insert_ct": {
+		does:    plain,
+		columns: append(sqldb.WithForm(sqldb.FlowColumns, "str"), "ct_event"),
+		bodies:  []string{flowBodies},
+	},
+	"insert_nfacct": {
+		does:    plain,
+		columns: sqldb.SumColumns,
+		bodies:  []string{sumBodies},
+	},
+}
+
+// Fingerprints of the routines as ulogd 2.0.2 to 2.0.9 ship them.
+const (
+	packetBodies = "bfe692dc1f2c6e23562289876e46948e"
+	flowBodies   = "7e8bc93bdbd632f16e641c528be9c3b6"
+	sumBodies    = "e498268cf96ea59f401ad612434540c5"
+)
+
+// stock tells what a routine does.
+func (c *conn) stock(ctx context.Context, s sqldb.Statement) (known, error) {
+	r, ok := stockRoutines[strings.ToLower(s.Text)]
+	if !ok || s.Mode != sqldb.Select || !c.table.begins(r.columns) {
+		return unknown, nil
+	}
+	print, err := c.fingerprint(ctx, append([]string{strings.ToLower(s.Text)}, r.calls...))
+	if err != nil || !slices.Contains(r.bodies, print) {
+		return unknown, err
+	}
+	return r.does, nil
+}
+
+// fingerprint is one of the bodies of routines, however they are laid out. Each
+// name must be that of one routine.
+func (c *conn) fingerprint(ctx context.Context, names []string) (string, error) {
+	hash := sha256.New()
+	for _, name := range names {
+		rows, err := c.query(ctx, "select prosrc from pg_proc where proname = $1 and pg_function_is_visible(oid)", name)
+		if err != nil {
+			return "", err
+		}
+		if len(rows) != 1 {
+			return "", nil
+		}
+		fmt.Fprintf(hash, "%s\n%s\n", name, normal(rows[0][0]))
+	}
+	return hex.EncodeToString(hash.Sum(nil)[:16]), nil
+}
+
+var (
+	comments = regexp.MustCompile(`(?s)--[^\n]*|/\*.*?\*/`)
+	spaces   = regexp.MustCompile(`\s+`)
+	tight    = regexp.MustCompile(`\s*([(),;:=])\s*`)
+)
+
+// normal is a routine's text without what means nothing.
+func normal(body string) string {
+	body = spaces.ReplaceAllString(comments.ReplaceAllString(body, " "), " ")
+	return strings.ToLower(strings.TrimSpace(tight.ReplaceAllString(body, "$1")))
+}

@@ -1,0 +1,173 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/ulogd-go/ulogd/pkg/queue"
+	"github.com/ulogd-go/ulogd/pkg/row"
+	"github.com/ulogd-go/ulogd/pkg/sqldb"
+)
+
+// target is columns of a table, and which value of a row each takes.
+type target struct {
+	table   string // as statements take it
+	names   []string
+	columns []*sqldb.Column
+	sources []int
+}
+
+// match finds the columns of r that the rows have a value for.
+func match(r relation, columns []string) (t target, gone []string) {
+	t.table = r.full()
+	for i, name := range columns {
+		c := r.column(name)
+		if c == nil {
+			gone = append(gone, name)
+			continue
+		}
+		t.names = append(t.names, name)
+		t.columns = append(t.columns, c)
+		t.sources = append(t.sources, i)
+	}
+	return t, gone
+}
+
+// copySQL is the statement that takes the target's columns, and more behind them.
+func (t *target) copySQL(more ...string) string {
+	return "copy " + t.table + " (" + quoteNames(append(t.names[:len(t.names):len(t.names)], more...)) + ") from stdin"
+}
+
+// appendCopy appends a row's values with tabs between.
+func (t *target) appendCopy(dst []byte, f *sqldb.Fitter, values []row.Value) []byte {
+	for i, c := range t.columns {
+		if i > 0 {
+			dst = append(dst, '\t')
+		}
+		dst = appendCopy(dst, f.Fit(c, values[t.sources[i]]))
+	}
+	return dst
+}
+
+// appendLiterals appends a row's values with commas between.
+func (t *target) appendLiterals(dst []byte, f *sqldb.Fitter, values []row.Value) []byte {
+	for i, c := range t.columns {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendLiteral(dst, f.Fit(c, values[t.sources[i]]))
+	}
+	return dst
+}
+
+// decode is the values of row i of a block, as many as there are columns.
+func (c *conn) decode(blk *queue.Block, i, columns int) ([]row.Value, error) {
+	var err error
+	c.fitter.Reset()
+	c.values, err = row.Decode(c.values[:0], blk.Row(i))
+	if err == nil && len(c.values) != columns {
+		err = row.ErrMalformed
+	}
+	return c.values, err
+}
+
+// gone warns of columns that rows have a value for and the table does not.
+func (c *conn) gone(names []string) {
+	if len(names) > 0 {
+		c.config.Log.Warn(fmt.Sprintf("table %s has lost columns, whose values are not stored: %s", c.config.Table, strings.Join(names, ", ")))
+	}
+}
+
+var errNoColumn = fmt.Errorf("no plugin of the stack publishes the key of any column; name the columns after keys, with _ for each dot")
+
+// copier stores rows in a table by COPY.
+type copier struct {
+	*conn
+	target
+	width int
+	buf   []byte
+}
+
+func (w *copier) plan(columns []string) error {
+	var gone []string
+	w.target, gone = match(w.conn.table, columns)
+	w.width = len(columns)
+	w.gone(gone)
+	if len(w.names) == 0 {
+		return errNoColumn
+	}
+	return nil
+}
+
+func (w *copier) done(bool) {}
+
+func (w *copier) write(ctx context.Context, blk *queue.Block) error {
+	w.buf = w.buf[:0]
+	for i := range blk.Rows() {
+		values, err := w.decode(blk, i, w.width)
+		if err != nil {
+			return err
+		}
+		w.buf = append(w.appendCopy(w.buf, w.fitter, values), '\n')
+	}
+	return w.copyFrom(ctx, w.buf, w.copySQL())
+}
+
+// copyFrom sends rows.
+func (c *conn) copyFrom(ctx context.Context, rows []byte, sql string) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	_, err := c.pg.CopyFrom(ctx, bytes.NewReader(rows), sql)
+	return err
+}
+
+// inserter stores rows by an INSERT statement of many rows: into views, and where
+// the user has begun the statement.
+type inserter struct {
+	*conn
+	target
+	width  int
+	prefix string // "insert into t", without the columns
+}
+
+func (w *inserter) plan(columns []string) error {
+	var gone []string
+	w.target, gone = match(w.conn.table, columns)
+	w.width = len(columns)
+	w.gone(gone)
+	if len(w.names) == 0 {
+		return errNoColumn
+	}
+	return nil
+}
+
+func (w *inserter) done(bool) {}
+
+// statementSize is the size at which a statement is sent.
+const statementSize = 256 << 10
+
+func (w *inserter) write(ctx context.Context, blk *queue.Block) error {
+	head := w.prefix + " (" + quoteNames(w.names) + ") values "
+	w.sql = append(w.sql[:0], head...)
+	for i := range blk.Rows() {
+		values, err := w.decode(blk, i, w.width)
+		if err != nil {
+			return err
+		}
+		if len(w.sql) > len(head) {
+			w.sql = append(w.sql, ',')
+		}
+		w.sql = append(w.appendLiterals(append(w.sql, '('), w.fitter, values), ')')
+		if len(w.sql) < statementSize && i+1 < blk.Rows() {
+			continue
+		}
+		if err := w.exec(ctx, string(w.sql)); err != nil {
+			return err
+		}
+		w.sql = append(w.sql[:0], head...)
+	}
+	return nil
+}
