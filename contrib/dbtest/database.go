@@ -187,7 +187,7 @@ func (d *Database) LoadOriginal(t testing.TB, layout string) {
 	t.Helper()
 	engine, client := "pgsql", []string{"psql", "-q", "-v", "ON_ERROR_STOP=0", "-h", d.Dir, "-U", d.User, d.Name}
 	if d.Engine == MySQL {
-		engine, client = "mysql", []string{"mariadb", "--no-defaults", "--force", "-S", d.Socket, "-u", "root", d.Name}
+		engine, client = "mysql", []string{"mariadb", "--no-defaults", "--force", "-S", d.Socket, "-u", d.User, "-p" + d.Password, d.Name}
 	}
 	path := originals + engine + "-" + layout + ".sql.gz"
 	f, err := os.Open(path)

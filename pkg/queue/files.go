@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // files is the directory of a spool. Tests have one that crashes.
@@ -52,7 +52,7 @@ func (f osFile) Size() (int64, error) {
 }
 
 // Sync leaves out what is not needed to read the file again.
-func (f osFile) Sync() error { return unix.Fdatasync(int(f.Fd())) }
+func (f osFile) Sync() error { return syscall.Fdatasync(int(f.Fd())) }
 
 // openDirectory makes the directory if there is none.
 func openDirectory(path string, give func(string) error) (*directory, error) {
@@ -132,11 +132,11 @@ func (d *directory) share(name string, size int) ([]byte, func() error, error) {
 	if err := allocate(f, size); err != nil {
 		return nil, nil, err
 	}
-	memory, err := unix.Mmap(int(f.(osFile).Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	memory, err := syscall.Mmap(int(f.(osFile).Fd()), 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
 	if err != nil {
 		return nil, nil, err
 	}
-	return memory, func() error { return unix.Munmap(memory) }, nil
+	return memory, func() error { return syscall.Munmap(memory) }, nil
 }
 
 // allocate writes a file to its size, and leaves what it has.
@@ -157,10 +157,10 @@ func (d *directory) lock() (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Flock(int(f.(osFile).Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err = syscall.Flock(int(f.(osFile).Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if err != nil {
 		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, ErrLocked
 		}
 		return nil, err

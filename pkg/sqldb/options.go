@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,14 +30,47 @@ type Extra struct {
 	BatchRows int           `toml:"batch_rows" extra:"true" doc:"number of rows at which a transaction is due"`
 	BatchTime time.Duration `toml:"batch_time" extra:"true" doc:"how long a row may wait for others to share its transaction"`
 	Ledger    string        `toml:"ledger" extra:"true" doc:"table, made if it is not there, that says how far each logger has come, so that each row is stored exactly once; none does without, and a row may be stored twice after a failure"`
+	Direct    Direct        `toml:"direct" extra:"true" doc:"whether to write the base tables in place of calling a procedure of ulogd's own schemas: auto if its body is the one that was shipped, yes even if the body can't be read, no never"`
 	queue.Options
+}
+
+// Direct says when base tables are written in place of a call.
+type Direct string
+
+// The choices.
+const (
+	DirectAuto Direct = "auto"
+	DirectYes  Direct = "yes"
+	DirectNo   Direct = "no"
+)
+
+// UnmarshalText accepts a choice.
+func (d *Direct) UnmarshalText(text []byte) error {
+	switch Direct(text) {
+	case DirectAuto, DirectYes, DirectNo:
+		*d = Direct(text)
+		return nil
+	}
+	return fmt.Errorf("unknown choice %q: use %q, %q or %q", text, DirectAuto, DirectYes, DirectNo)
+}
+
+// MarshalText is the inverse of UnmarshalText.
+func (d Direct) MarshalText() ([]byte, error) { return []byte(d), nil }
+
+// Stock decides, of a routine with that fingerprint, which is empty if the body
+// can't be read.
+func (d Direct) Stock(fingerprint string, known []string) bool {
+	if fingerprint == "" {
+		return d == DirectYes
+	}
+	return d != DirectNo && slices.Contains(known, fingerprint)
 }
 
 // Defaults of ulogd.
 var Defaults = Options{Reconnect: 2, BacklogOneshot: 10}
 
 // ExtraDefaults are the defaults of what ulogd does not have.
-var ExtraDefaults = Extra{BatchRows: 5000, BatchTime: time.Second, Ledger: "ulogd_ledger", Options: durable(queue.Defaults)}
+var ExtraDefaults = Extra{BatchRows: 5000, BatchTime: time.Second, Ledger: "ulogd_ledger", Direct: DirectAuto, Options: durable(queue.Defaults)}
 
 // durable is a queue of which nothing is lost.
 func durable(o queue.Options) queue.Options {

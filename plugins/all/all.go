@@ -19,6 +19,7 @@ import (
 	_ "github.com/ulogd-go/ulogd/plugins/output/gprint"
 	_ "github.com/ulogd-go/ulogd/plugins/output/json"
 	_ "github.com/ulogd-go/ulogd/plugins/output/logemu"
+	_ "github.com/ulogd-go/ulogd/plugins/output/mysql"
 	_ "github.com/ulogd-go/ulogd/plugins/output/oprint"
 	_ "github.com/ulogd-go/ulogd/plugins/output/pcap"
 	_ "github.com/ulogd-go/ulogd/plugins/output/pgsql"

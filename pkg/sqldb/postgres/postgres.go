@@ -29,6 +29,7 @@ type Config struct {
 	Table                string // or view, whose columns choose the keys
 	Procedure            string // see sqldb.ParseStatement
 	Ledger               string // sqldb.None for none
+	Direct               sqldb.Direct
 	Source               string // who writes, for the ledger
 	Login                sqldb.Login
 	Log                  *slog.Logger

@@ -36,7 +36,7 @@ func newSubject(t *testing.T, d *dbtest.Database, table, procedure string) *subj
 	s := &subject{Database: d}
 	s.config = Config{
 		Host: d.Socket, DB: d.Name, User: d.User, Pass: d.Password, Schema: "public", Table: table, Procedure: procedure,
-		Ledger: "ulogd_ledger", Source: "fw1/db1", Login: sqldb.LoginDefaults, Stats: new(stats.Set),
+		Ledger: "ulogd_ledger", Source: "fw1/db1", Direct: sqldb.DirectAuto, Login: sqldb.LoginDefaults, Stats: new(stats.Set),
 		Log: slog.New(slog.NewTextHandler(&s.log, nil)),
 	}
 	return s

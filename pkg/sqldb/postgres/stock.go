@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/ulogd-go/ulogd/pkg/sqldb"
@@ -67,8 +66,14 @@ func (c *conn) stock(ctx context.Context, s sqldb.Statement) (known, error) {
 		return unknown, nil
 	}
 	print, err := c.fingerprint(ctx, append([]string{strings.ToLower(s.Text)}, r.calls...))
-	if err != nil || !slices.Contains(r.bodies, print) {
+	if err != nil {
 		return unknown, err
+	}
+	if print == "" {
+		c.config.Log.Warn(fmt.Sprintf("there are several functions %s, or of those that it calls, so it can't be known for ulogd's; rows are much faster if it is (drop the others, or say direct=yes)", s.Text))
+	}
+	if !c.config.Direct.Stock(print, r.bodies) {
+		return unknown, nil
 	}
 	return r.does, nil
 }

@@ -1,0 +1,114 @@
+package mysql
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/ulogd-go/ulogd/pkg/queue"
+	"github.com/ulogd-go/ulogd/pkg/row"
+	"github.com/ulogd-go/ulogd/pkg/sqldb"
+)
+
+// caller stores each row by calling a routine, with the arguments that ulogd
+// would pass: the table's columns in order, without the first. Many calls are sent
+// at once, and their results are read: an error may show only there.
+type caller struct {
+	*conn
+	statement  sqldb.Statement
+	parameters []sqldb.Column // types of the routine, if they are as many as there are arguments
+
+	arguments []argument
+	width     int
+}
+
+// argument is which value of a row goes where; source is -1 for NULL.
+type argument struct {
+	column *sqldb.Column
+	source int
+}
+
+// discover finds the types of the parameters.
+func (w *caller) discover(ctx context.Context) error {
+	name := w.statement.Text[strings.LastIndexByte(w.statement.Text, '.')+1:]
+	rows, err := w.query(ctx, `select data_type, dtd_identifier, coalesce(character_maximum_length, 0), coalesce(character_set_name, '')
+		from information_schema.parameters where specific_schema = database() and lower(specific_name) = lower(`+quoteText(name)+`)
+		and ordinal_position > 0 order by ordinal_position`)
+	if err != nil {
+		return err
+	}
+	w.parameters = nil
+	own := w.table.columns[1:]
+	if len(rows) != len(own) {
+		return nil // the columns' own types have to do
+	}
+	for i, v := range rows {
+		length, err := strconv.Atoi(v[2])
+		if err != nil {
+			length = 0
+		}
+		w.parameters = append(w.parameters, newColumn(own[i].Name, strings.ToLower(v[0]), strings.ToLower(v[1]), length, v[3]))
+	}
+	return nil
+}
+
+func (w *caller) plan(columns []string) error {
+	w.width = len(columns)
+	w.arguments = w.arguments[:0]
+	own := w.table.columns[1:]
+	for i := range own {
+		a := argument{&own[i], -1}
+		if w.parameters != nil {
+			a.column = &w.parameters[i]
+		}
+		for n, name := range columns {
+			if name == own[i].Name {
+				a.source = n
+			}
+		}
+		w.arguments = append(w.arguments, a)
+	}
+	return nil
+}
+
+func (w *caller) done(bool) {}
+
+func (w *caller) write(ctx context.Context, blk *queue.Block) error {
+	head := "select " + w.statement.Text + "("
+	if w.statement.Mode == sqldb.Call {
+		head = "call " + w.statement.Text + "("
+	}
+	w.sql = w.sql[:0]
+	for i := range blk.Rows() {
+		values, err := w.decode(blk, i, w.width)
+		if err != nil {
+			return err
+		}
+		if len(w.sql) > 0 {
+			w.sql = append(w.sql, ";\n"...)
+		}
+		w.sql = append(w.appendArguments(append(w.sql, head...), values), ')')
+		if len(w.sql) < w.packet/4 && i+1 < blk.Rows() {
+			continue
+		}
+		if _, err := w.query(ctx, string(w.sql)); err != nil {
+			return err
+		}
+		w.sql = w.sql[:0]
+	}
+	return nil
+}
+
+func (w *caller) appendArguments(dst []byte, values []row.Value) []byte {
+	for i, a := range w.arguments {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		v := row.Value{}
+		if a.source >= 0 {
+			v = w.fitter.Fit(a.column, values[a.source])
+		}
+		dst = appendLiteral(dst, v)
+	}
+	return dst
+}

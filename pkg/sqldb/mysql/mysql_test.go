@@ -1,0 +1,201 @@
+package mysql
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ulogd-go/ulogd/contrib/dbtest"
+	"github.com/ulogd-go/ulogd/pkg/plugin"
+	"github.com/ulogd-go/ulogd/pkg/queue"
+	"github.com/ulogd-go/ulogd/pkg/row"
+	"github.com/ulogd-go/ulogd/pkg/sqldb"
+	"github.com/ulogd-go/ulogd/pkg/stats"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
+
+// subject is a connection to a database, and what it logs.
+type subject struct {
+	*dbtest.Database
+	config Config
+	log    bytes.Buffer
+	conn   sqldb.Conn
+	next   uint64
+}
+
+func newSubject(t *testing.T, d *dbtest.Database, table, procedure string) *subject {
+	t.Helper()
+	s := &subject{Database: d}
+	s.config = Config{
+		Host: d.Socket, DB: d.Name, User: d.User, Pass: d.Password, Table: table, Procedure: procedure,
+		Ledger: "ulogd_ledger", Source: "fw1/db1", Direct: sqldb.DirectAuto, Login: sqldb.LoginDefaults, Stats: new(stats.Set),
+		Log: slog.New(slog.NewTextHandler(&s.log, nil)),
+	}
+	return s
+}
+
+// connect dials and prepares; the result is the error of whichever fails.
+func (s *subject) connect(t *testing.T) error {
+	t.Helper()
+	c, err := New(s.config).Dial(t.Context())
+	if err != nil {
+		return err
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	s.conn = c
+	if _, err := c.Columns(t.Context()); err != nil {
+		return err
+	}
+	return c.Prepare(t.Context())
+}
+
+func (s *subject) mustConnect(t *testing.T) {
+	t.Helper()
+	if err := s.connect(t); err != nil {
+		t.Fatalf("%v\n%s", err, &s.log)
+	}
+}
+
+// fieldsOf is a row by columns.
+type fieldsOf map[string]row.Value
+
+func num(n uint64) row.Value  { return row.Value{Kind: row.Uint, Num: n} }
+func text(s string) row.Value { return row.Value{Kind: row.Text, Bytes: []byte(s)} }
+func bin(s string) row.Value  { return row.Value{Kind: row.Bin, Bytes: []byte(s)} }
+func flag(n uint64) row.Value { return row.Value{Kind: row.Bool, Num: n} }
+
+// block is rows of the columns that occur in them, numbered on from the last ones.
+func (s *subject) block(rows ...fieldsOf) *queue.Block {
+	var columns []string
+	for _, r := range rows {
+		for name := range r {
+			if !slices.Contains(columns, name) {
+				columns = append(columns, name)
+			}
+		}
+	}
+	slices.Sort(columns)
+	blk := &queue.Block{Epoch: "e1", First: s.next, Layout: strings.Join(columns, "\x00"), Lost: 3}
+	for _, r := range rows {
+		for _, name := range columns {
+			v := r[name]
+			switch {
+			case v.Kind == row.Null:
+				blk.Data = row.AppendNulls(blk.Data, 1)
+			case v.Kind <= row.IP4:
+				blk.Data = row.AppendNum(blk.Data, v.Kind, v.Num)
+			default:
+				blk.Data = row.AppendBytes(blk.Data, v.Kind, v.Bytes)
+			}
+		}
+		blk.End()
+	}
+	s.next += uint64(len(rows))
+	return blk
+}
+
+func (s *subject) write(t *testing.T, rows ...fieldsOf) {
+	t.Helper()
+	if err := s.conn.Write(t.Context(), s.block(rows...)); err != nil {
+		t.Fatalf("%v\n%s", err, &s.log)
+	}
+}
+
+// logged is an error unless the log has a text.
+func (s *subject) logged(t *testing.T, want string) {
+	t.Helper()
+	if !strings.Contains(s.log.String(), want) {
+		t.Errorf("the log lacks %q:\n%s", want, &s.log)
+	}
+}
+
+// packets are one of each sort.
+func packets1() []fieldsOf {
+	return []fieldsOf{
+		{"oob_time_sec": num(1795420850), "oob_prefix": text("tcp\t\\'\n"), "oob_mark": num(7), "oob_in": text("eth0"), "oob_out": text(""), "oob_family": num(2),
+			"ip_saddr_bin": bin("\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xc0\x00\x02\x01"), "ip_daddr_bin": bin("\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xc0\x00\x02\x02"), "ip_protocol": num(6), "tcp_sport": num(1024), "tcp_dport": num(22), "tcp_seq": num(4294967295), "tcp_syn": flag(1), "tcp_ack": flag(0),
+			"raw_type": num(1), "mac_str": text("00:0c:29:01:02:03:00:50:56:01:02:03:08:00"), "mac_saddr_str": text("00:50:56:01:02:03"), "mac_daddr_str": text("00:0c:29:01:02:03"), "oob_protocol": num(2048), "raw_label": num(1)},
+		{"oob_prefix": text("udp"), "oob_family": num(10), "ip_saddr_bin": bin("\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01"), "ip_daddr_bin": bin("\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02"), "ip_protocol": num(17), "udp_sport": num(53), "udp_dport": num(5353), "udp_len": num(20),
+			"raw_type": num(1), "mac_saddr_str": text("00:50:56:01:02:03"), "mac_daddr_str": text("00:0c:29:01:02:03"), "oob_protocol": num(34525)},
+		{"oob_prefix": text("sctp over loopback"), "ip_protocol": num(132), "sctp_sport": num(1), "sctp_csum": num(17), "raw_type": num(772), "mac_str": text("00:00")},
+		{"oob_prefix": text("icmp"), "ip_protocol": num(1), "icmp_type": num(8), "icmp_code": num(0), "icmp_echoid": num(5)},
+		{"oob_prefix": text("icmpv6"), "ip_protocol": num(58), "icmpv6_type": num(128), "raw_type": num(1), "mac_saddr_str": text("00:50:56:01:02:04"), "mac_daddr_str": text("00:0c:29:01:02:03"), "oob_protocol": num(34525)},
+		{"oob_prefix": text("igmp"), "ip_protocol": num(2)},
+		{"oob_prefix": text("arp"), "oob_family": num(7), "oob_protocol": num(2054), "raw_type": num(1), "mac_saddr_str": text("00:50:56:01:02:03"), "mac_daddr_str": text("ff:ff:ff:ff:ff:ff")},
+	}
+}
+
+// tables of the relational schema, with the columns that differ from one writer to
+// the next.
+var relationalTables = []string{"ulog2", "mac", "tcp", "udp", "sctp", "icmp", "icmpv6", "hwhdr"}
+
+// dump is all rows of the relational schema, ids in the order of the packets.
+func dump(t *testing.T, d *dbtest.Database) (lines []string) {
+	t.Helper()
+	for _, table := range relationalTables {
+		for _, line := range d.Dump(t, table, "timestamp") {
+			if strings.Contains(line, "raw_type=NULL raw_header=NULL") {
+				continue // which no reader can tell from none
+			}
+			lines = append(lines, table+": "+line)
+		}
+	}
+	return lines
+}
+
+// TestRelationalIsTheProcedure writes the same packets by INSERT and by calling the
+// function that was shipped: all tables are equal.
+func TestRelationalIsTheProcedure(t *testing.T) {
+	server := dbtest.Get(t, dbtest.MySQL)
+	var dumps [2][]string
+	for i, change := range []func(d *dbtest.Database){
+		func(*dbtest.Database) {},
+		func(d *dbtest.Database) {
+			// Another body with the same effect is not known, and called.
+			def := d.Query(t, "show create procedure PACKET_ADD_UDP")[0][2]
+			d.Exec(t, "drop procedure PACKET_ADD_UDP", regexp.MustCompile("(?i)begin").ReplaceAllString(def, "begin do 1;"))
+		},
+	} {
+		d := server.Database(t)
+		d.LoadOriginal(t, "ulogd2")
+		change(d)
+		s := newSubject(t, d, "ulog", "INSERT_PACKET_FULL")
+		s.mustConnect(t)
+		s.logged(t, []string{"by INSERT into the base tables", "by calling INSERT_PACKET_FULL"}[i])
+		s.write(t, packets1()...)
+		s.write(t, packets1()...)
+		dumps[i] = dump(t, d)
+	}
+	if len(dumps[0]) < 30 {
+		t.Fatalf("only %d rows:\n%s", len(dumps[0]), strings.Join(dumps[0], "\n"))
+	}
+	if diff := cmp.Diff(dumps[1], dumps[0]); diff != "" {
+		t.Errorf("by calling, and by INSERT (-want +got):\n%s", diff)
+	}
+}
+
+func TestFingerprints(t *testing.T) {
+	d := dbtest.Get(t, dbtest.MySQL).Database(t)
+	d.LoadOriginal(t, "ulogd2")
+	s := newSubject(t, d, "ulog", "INSERT_PACKET_FULL")
+	s.mustConnect(t)
+	for name, r := range stockRoutines {
+		print, err := s.conn.(*conn).fingerprint(context.Background(), append([]string{name}, r.calls...))
+		if err != nil || !slices.Contains(r.bodies, print) {
+			t.Errorf("%s: fingerprint %q is none of %q (%v)", name, print, r.bodies, err)
+		}
+	}
+}
+
+var _ = errors.New
+var _ = fmt.Sprint
+var _ = plugin.ErrNotConnected

@@ -1,0 +1,339 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/ulogd-go/ulogd/pkg/queue"
+	"github.com/ulogd-go/ulogd/pkg/row"
+	"github.com/ulogd-go/ulogd/pkg/sqldb"
+)
+
+// relational stores packets in the base tables of the relational schema: the rows
+// that INSERT_PACKET_FULL would make, by INSERT statements of many rows.
+type relational struct {
+	*conn
+	relations map[string]relation
+
+	parts  *sqldb.Relational
+	width  int
+	packet part
+	hw     part
+	kids   []part // as parts.Children
+	macs   macs
+}
+
+// part is a base table with the statement for the rows of it.
+type part struct {
+	target
+	head string // the statement up to the rows
+	buf  []byte
+}
+
+// discover describes the base tables.
+func (w *relational) discover(ctx context.Context) error {
+	w.relations = map[string]relation{}
+	for _, name := range []string{"ulog2", "mac", "hwhdr", "tcp", "udp", "sctp", "icmp", "icmpv6"} {
+		r, err := w.relation(ctx, name)
+		if err != nil {
+			return err
+		}
+		if len(r.columns) == 0 {
+			return fmt.Errorf("database %s has the function %s, but no table %s for it; make the schema anew", w.config.DB, w.config.Procedure, name)
+		}
+		w.relations[name] = r
+	}
+	w.macs = newMACs(w.conn, w.relations["mac"])
+	return nil
+}
+
+func (w *relational) plan(columns []string) error {
+	w.parts = sqldb.NewRelational(columns)
+	w.width = len(columns)
+	w.packet = w.part(&w.parts.Packet, "", "mac_id")
+	w.hw = w.part(&w.parts.Hardware, w.parts.Hardware.ID)
+	w.kids = w.kids[:0]
+	for i := range w.parts.Children {
+		w.kids = append(w.kids, w.part(&w.parts.Children[i], w.parts.Children[i].ID))
+	}
+	return nil
+}
+
+// part finds the columns of a base table. The packet's number comes first, more
+// than its own columns last.
+func (w *relational) part(p *sqldb.Part, id string, more ...string) part {
+	var out part
+	for i, name := range p.Columns {
+		out.take(w.relations[p.Table], name, p.Sources[i])
+	}
+	names := append(out.names[:len(out.names):len(out.names)], more...)
+	if id != "" {
+		names = append([]string{id}, names...)
+	}
+	out.head = "insert into " + quoteName(p.Table) + " (" + quoteNames(names) + ") values "
+	return out
+}
+
+// row appends the beginning of a row.
+func (p *part) row() {
+	if len(p.buf) == 0 {
+		p.buf = append(p.buf, p.head...)
+	} else {
+		p.buf = append(p.buf, ',')
+	}
+	p.buf = append(p.buf, '(')
+}
+
+// add appends a row with the packet's number.
+func (p *part) add(f *sqldb.Fitter, id uint64, values []row.Value) {
+	p.row()
+	p.buf = strconv.AppendUint(p.buf, id, 10)
+	if len(p.columns) > 0 {
+		p.buf = append(p.buf, ',')
+	}
+	p.buf = append(p.appendLiterals(p.buf, f, values), ')')
+}
+
+func (w *relational) done(committed bool) { w.macs.done(committed) }
+
+// write stores a block, as many packets at a time as a statement has room for.
+func (w *relational) write(ctx context.Context, blk *queue.Block) error {
+	if err := w.lookUp(ctx, blk); err != nil {
+		return err
+	}
+	for from := 0; from < blk.Rows(); {
+		n, err := w.packets(ctx, blk, from)
+		if err != nil {
+			return err
+		}
+		from += n
+	}
+	return nil
+}
+
+// lookUp finds the numbers of the hardware addresses.
+func (w *relational) lookUp(ctx context.Context, blk *queue.Block) error {
+	w.macs.begin()
+	for i := range blk.Rows() {
+		values, err := w.decode(blk, i, w.width)
+		if err != nil {
+			return err
+		}
+		w.macs.want(w.fitter, w.parts, values)
+	}
+	return w.macs.resolve(ctx)
+}
+
+// packets stores packets from number from of the block on, and what belongs to
+// them. The server numbers the rows of one statement in their order.
+func (w *relational) packets(ctx context.Context, blk *queue.Block, from int) (n int, err error) {
+	w.packet.buf = w.packet.buf[:0]
+	for i := from; i < blk.Rows() && len(w.packet.buf) < w.conn.packet; i++ {
+		values, err := w.decode(blk, i, w.width)
+		if err != nil {
+			return 0, err
+		}
+		w.packet.row()
+		w.packet.buf = w.packet.appendLiterals(w.packet.buf, w.fitter, values)
+		w.packet.buf = append(w.macs.append(append(w.packet.buf, ','), i), ')')
+		n++
+	}
+	first, err := w.send(ctx, &w.packet)
+	if err != nil {
+		return 0, err
+	}
+	return n, w.children(ctx, blk, from, n, first)
+}
+
+// send runs a part's statement. The result is the number of its first row.
+func (w *relational) send(ctx context.Context, p *part) (first uint64, err error) {
+	if len(p.buf) == 0 {
+		return 0, nil
+	}
+	result, err := w.exec(ctx, string(p.buf))
+	p.buf = p.buf[:0]
+	if err != nil {
+		return 0, err
+	}
+	id, err := result.LastInsertId()
+	return uint64(id), err
+}
+
+// children stores what belongs to n packets, of which the first has that number.
+func (w *relational) children(ctx context.Context, blk *queue.Block, from, n int, first uint64) error {
+	if first == 0 {
+		return errors.New("table ulog2: the server numbers no rows; make _id an auto_increment column")
+	}
+	for i := range n {
+		values, err := w.decode(blk, from+i, w.width)
+		if err != nil {
+			return err
+		}
+		id := first + uint64(i)*w.increment
+		if kid := w.parts.Child(values); kid >= 0 {
+			w.kids[kid].add(w.fitter, id, values)
+		}
+		if w.parts.HasHardware(values) {
+			w.hw.add(w.fitter, id, values)
+		}
+	}
+	for i := range w.kids {
+		if _, err := w.send(ctx, &w.kids[i]); err != nil {
+			return err
+		}
+	}
+	_, err := w.send(ctx, &w.hw)
+	return err
+}
+
+// macs is the numbers of the rows of table mac. It remembers them, so that few
+// packets need a look there.
+type macs struct {
+	*conn
+	columns [3]*sqldb.Column
+	known   map[string]uint64 // by the row as statements have it
+	missing map[string]int    // place in keys, of the transaction that is open
+	keys    []string
+	found   []uint64 // the numbers of keys
+	packets []macRef
+	buf     []byte
+}
+
+// macRef is the addresses of a packet: their number if it is known, else their
+// place in keys, or -1 if it has none.
+type macRef struct {
+	id  uint64
+	key int
+}
+
+// macRoom is how many addresses are remembered.
+const macRoom = 1 << 16
+
+func newMACs(c *conn, r relation) macs {
+	m := macs{conn: c, known: map[string]uint64{}, missing: map[string]int{}}
+	for i, name := range [3]string{"mac_saddr", "mac_daddr", "mac_protocol"} {
+		m.columns[i] = r.column(name)
+	}
+	return m
+}
+
+func (m *macs) begin() {
+	m.packets, m.keys, m.found = m.packets[:0], m.keys[:0], m.found[:0]
+	clear(m.missing)
+}
+
+// want notes the addresses of the next packet.
+func (m *macs) want(f *sqldb.Fitter, parts *sqldb.Relational, values []row.Value) {
+	m.buf = m.buf[:0]
+	if parts.Ethernet(values) {
+		m.buf = m.key(f, parts, values)
+	}
+	if len(m.buf) == 0 {
+		m.packets = append(m.packets, macRef{key: -1})
+		return
+	}
+	if id, ok := m.known[string(m.buf)]; ok {
+		m.packets = append(m.packets, macRef{id, -1})
+		return
+	}
+	at, ok := m.missing[string(m.buf)]
+	if !ok {
+		at = len(m.keys)
+		m.keys = append(m.keys, string(m.buf))
+		m.missing[m.keys[at]] = at
+	}
+	m.packets = append(m.packets, macRef{key: at})
+}
+
+// key is the three values as a row of a statement; it is empty if there is no
+// source, which the table needs.
+func (m *macs) key(f *sqldb.Fitter, parts *sqldb.Relational, values []row.Value) []byte {
+	dst := m.buf
+	for i, c := range m.columns {
+		v := row.Value{}
+		if at := parts.MAC[i]; at >= 0 && c != nil {
+			v = f.Fit(c, values[at])
+		}
+		if i == 0 && v.Kind == row.Null {
+			return nil
+		}
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendLiteral(dst, v)
+	}
+	return dst
+}
+
+// append appends the number of packet i's addresses, or NULL.
+func (m *macs) append(dst []byte, i int) []byte {
+	p := m.packets[i]
+	if p.key >= 0 {
+		p.id = m.found[p.key]
+	}
+	if p.id == 0 {
+		return append(dst, "NULL"...)
+	}
+	return strconv.AppendUint(dst, p.id, 10)
+}
+
+// resolve looks missing addresses up, and makes rows for those that are new.
+// Others may make the same rows at the same time.
+func (m *macs) resolve(ctx context.Context) error {
+	m.found = append(m.found, make([]uint64, len(m.keys))...)
+	for i, key := range m.keys {
+		id, err := m.find(ctx, key)
+		if err == nil && id == 0 {
+			id, err = m.make(ctx, key)
+		}
+		if err != nil {
+			return err
+		}
+		m.found[i] = id
+	}
+	return nil
+}
+
+// find is the number of a row, or 0. It sees what others have committed by now.
+func (m *macs) find(ctx context.Context, key string) (uint64, error) {
+	rows, err := m.query(ctx, "select min(_mac_id) from (select "+aliased(key)+") w join mac m on m.mac_saddr = w.s and m.mac_daddr <=> w.d and m.mac_protocol <=> w.p lock in share mode")
+	if err != nil || len(rows) == 0 || rows[0][0] == "" {
+		return 0, err
+	}
+	return strconv.ParseUint(rows[0][0], 10, 64)
+}
+
+// make makes a row, unless somebody else was faster.
+func (m *macs) make(ctx context.Context, key string) (uint64, error) {
+	_, err := m.exec(ctx, "insert into mac (mac_saddr, mac_daddr, mac_protocol) values ("+key+")")
+	var my *mysql.MySQLError
+	if err != nil && !(errors.As(err, &my) && my.Number == 1062) {
+		return 0, err
+	}
+	return m.find(ctx, key)
+}
+
+// done remembers what was found, if it is there to stay.
+func (m *macs) done(committed bool) {
+	if !committed {
+		clear(m.known) // somebody may have removed rows
+		return
+	}
+	if len(m.known)+len(m.keys) > macRoom {
+		clear(m.known)
+	}
+	for i, key := range m.keys {
+		m.known[key] = m.found[i]
+	}
+}
+
+// aliased is a key with names for its three values, in which there is no comma.
+func aliased(key string) string {
+	f := strings.SplitN(key, ",", 3)
+	return f[0] + " as s, " + f[1] + " as d, " + f[2] + " as p"
+}
