@@ -31,7 +31,7 @@ type subject struct {
 	next   uint64
 }
 
-func newSubject(t *testing.T, d *dbtest.Database, table, procedure string) *subject {
+func newSubject(t testing.TB, d *dbtest.Database, table, procedure string) *subject {
 	t.Helper()
 	s := &subject{Database: d}
 	s.config = Config{
@@ -43,7 +43,7 @@ func newSubject(t *testing.T, d *dbtest.Database, table, procedure string) *subj
 }
 
 // connect dials and prepares; the result is the error of whichever fails.
-func (s *subject) connect(t *testing.T) error {
+func (s *subject) connect(t testing.TB) error {
 	t.Helper()
 	c, err := New(s.config).Dial(t.Context())
 	if err != nil {
@@ -57,7 +57,7 @@ func (s *subject) connect(t *testing.T) error {
 	return c.Prepare(t.Context())
 }
 
-func (s *subject) mustConnect(t *testing.T) {
+func (s *subject) mustConnect(t testing.TB) {
 	t.Helper()
 	if err := s.connect(t); err != nil {
 		t.Fatalf("%v\n%s", err, &s.log)
@@ -101,7 +101,7 @@ func (s *subject) block(rows ...fieldsOf) *queue.Block {
 	return blk
 }
 
-func (s *subject) write(t *testing.T, rows ...fieldsOf) {
+func (s *subject) write(t testing.TB, rows ...fieldsOf) {
 	t.Helper()
 	if err := s.conn.Write(t.Context(), s.block(rows...)); err != nil {
 		t.Fatalf("%v\n%s", err, &s.log)
