@@ -211,6 +211,9 @@ func (r *Running) Output(t testing.TB) plugin.Output {
 func (r *Running) Encode(t testing.TB) *queue.Block {
 	t.Helper()
 	blk := new(queue.Block)
+	if x, ok := r.Instance.(plugin.Recorder); ok {
+		blk.Layout = x.Layout()
+	}
 	r.Output(t).Encode(blk, r.batch.Rows())
 	return blk
 }

@@ -116,10 +116,6 @@ func (c *conn) prepare(ctx context.Context, sql string) (statement, error) {
 	return s.(statement), nil
 }
 
-// active tells whether a transaction is open. The driver does not say, but
-// SQLite begins none inside another; so one is open afterwards in any case.
-func (c *conn) active() bool { return c.exec(context.Background(), "begin") != nil }
-
 // rollback ends a transaction. The error would be that SQLite has done so
 // itself, as it does after some errors.
 func (c *conn) rollback() { _ = c.exec(context.Background(), "rollback") }

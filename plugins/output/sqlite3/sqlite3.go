@@ -7,13 +7,16 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
-	row "github.com/ulogd-go/ulogd/plugins/output/sqlite3/oldrow"
+	"github.com/ulogd-go/ulogd/pkg/row"
+	"github.com/ulogd-go/ulogd/pkg/sqldb"
 )
 
 func init() {
@@ -24,7 +27,8 @@ func init() {
 		BatchRows:   5000,
 		BatchTime:   time.Second,
 		BusyTimeout: time.Second,
-		Options:     queue.Defaults,
+		Ledger:      sqldb.ExtraDefaults.Ledger,
+		Options:     sqldb.ExtraDefaults.Options,
 	}, open))
 }
 
@@ -34,6 +38,7 @@ type options struct {
 	BatchRows   int           `toml:"batch_rows" extra:"true" doc:"number of rows at which a transaction is due"`
 	BatchTime   time.Duration `toml:"batch_time" extra:"true" doc:"how long a row may wait for others to share its transaction"`
 	BusyTimeout time.Duration `toml:"busy_timeout" extra:"true" doc:"how long to wait for a lock of another program before the transaction is tried anew"`
+	Ledger      string        `toml:"ledger" extra:"true" doc:"table, made if it is not there, that says how far each logger has come, so that each row is stored exactly once; none does without, and a row may be stored twice after the daemon was killed"`
 	queue.Options
 }
 
@@ -42,28 +47,32 @@ const blockBytes = 1 << 20
 
 type output struct {
 	options
-	env *plugin.Env
+	env     *plugin.Env
+	encoder row.Encoder // the pipeline's
 
-	// Bind sets these, Encode reads fields, and Connect uses the rest.
-	seen   table // as it was last seen, or as it will be made
-	unseen error // why the table could not be looked at
-	fields []field
+	mu      sync.Mutex
+	seen    table    // as it was last seen, or as it will be made
+	unseen  error    // why the table could not be looked at
+	ours    bool     // it will be made
+	planned string   // the layout of the columns that have a key
+	bound   []string // the columns that seen had when keys were last declared
 
 	// Of the present connection.
 	conn      *conn
 	files     files
+	layout    string // for which the statement is prepared
 	statement string
 	insert    statement
-	places    []int // of each field in args, or -1
+	fields    []field // of the layout's columns
+	values    []row.Value
 	args      []driver.NamedValue
 }
 
-// field is a column that has a key, and the place of its values in an event.
+// field is a column of a layout.
 type field struct {
 	column
-	key         string
-	slot, plain event.Slot // of the key, and of the key without its .str
-	natural     bool       // an IPv4 address is the number that people expect
+	natural bool // an IPv4 address is the number that people expect
+	place   int  // in args, or -1 if the table has no such column
 }
 
 func open(o options, env *plugin.Env) (plugin.Output, error) {
@@ -73,7 +82,12 @@ func open(o options, env *plugin.Env) (plugin.Output, error) {
 	if strings.ContainsRune(o.DB+o.Table, 0) {
 		return nil, errors.New("db and table can't contain a NUL byte; remove it")
 	}
-	return &output{options: o, env: env}, nil
+	if o.Ledger == "" {
+		return nil, errors.New("ledger: no name; give the name of a table, or none")
+	}
+	out := &output{options: o, env: env}
+	out.encoder.Constants = map[string]string{"local.hostname": env.Hostname}
+	return out, nil
 }
 
 // Queue says that rows wait for others to share a transaction with.
@@ -81,52 +95,79 @@ func (o *output) Queue() (queue.Options, queue.Batching) {
 	return o.Options, queue.Batching{Rows: o.BatchRows, Bytes: blockBytes, Age: o.BatchTime}
 }
 
-// Bind looks at the table, or at the one that Connect will make, and declares
-// the key of each of its columns as optional.
+// Bind declares the key of each of the table's columns as optional. At first it
+// looks at the table, or at the one that Connect will make.
 func (o *output) Bind(b *event.Binder) {
 	if o.DB == "" {
 		return // to be described, not run
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.bound == nil {
+		o.look()
+	}
+	o.bound = o.seen.names()
+	o.encoder.Bind(b, o.bound, o.bind)
+}
+
+// look describes the table before the first connection. One that can't be looked
+// at now is taken for ours until it can.
+func (o *output) look() {
 	o.seen, o.unseen = findTable(context.Background(), o.DB, o.Table, o.BusyTimeout)
-	ours := len(o.seen.columns) == 0 && o.unseen == nil
-	if ours {
+	transient := transient(o.unseen)
+	if transient {
+		o.unseen = nil
+	}
+	if len(o.seen.columns) == 0 && o.unseen == nil {
+		o.ours = true
 		o.seen, o.unseen = ourTable(context.Background(), o.env.Input, o.Table)
 	}
-	declared := make([]field, len(o.seen.columns))
-	for i, c := range o.seen.columns {
-		declared[i] = field{column: c, key: row.Key(c.name)}
-		declared[i].declare(b)
-	}
-	b.After(func() { o.bound(declared, ours) })
 }
 
-// declare declares the field's key. A column for the text of an address also
-// does with the address.
-func (f *field) declare(b *event.Binder) {
-	f.natural = f.key == "icmp.gateway" // swapped by ulogd 2.0.8 beforehand
-	b.Optional(&f.slot, f.key, event.None)
-	if plain, ok := strings.CutSuffix(f.key, ".str"); ok && f.text {
-		b.Optional(&f.plain, plain, event.None)
-	}
+// keyed is the layout of the columns that have a key.
+func (o *output) keyed() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.planned
 }
 
-// bound keeps the fields that have a key. In a table that is not ours, a column
-// without one is worth a word.
-func (o *output) bound(declared []field, ours bool) {
-	o.fields = o.fields[:0]
+// bind notes which columns have a key, and warns of those that have none, in a
+// table that is not ours.
+func (o *output) bind() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.planned = o.encoder.Layout()
 	var without []string
-	for _, f := range declared {
-		if f.slot == event.Absent {
-			f.slot = f.plain
-		}
-		if f.slot != event.Absent {
-			o.fields = append(o.fields, f)
-		} else if !f.serial {
-			without = append(without, fmt.Sprintf("%s (key %s)", f.name, f.key))
+	for _, name := range o.encoder.Without() {
+		if c := o.seen.find(name); c != nil && !c.serial {
+			without = append(without, fmt.Sprintf("%s (key %s)", name, row.Key(name)))
 		}
 	}
-	if len(without) > 0 && !ours {
+	if len(without) > 0 && !o.ours {
 		o.env.Log.Warn(fmt.Sprintf("table %s: no plugin of the stack publishes the keys of these columns, which stay NULL: %s",
 			o.Table, strings.Join(without, ", ")))
 	}
+}
+
+// learn notes what the table is like now. If it has other columns than before,
+// keys are declared anew.
+func (o *output) learn(t table) {
+	o.mu.Lock()
+	o.seen = t
+	changed := o.bound != nil && !slices.Equal(o.bound, t.names())
+	o.mu.Unlock()
+	if changed {
+		o.env.Rebind()
+	}
+}
+
+// Layout is the names of the columns that have a key.
+func (o *output) Layout() string { return o.encoder.Layout() }
+
+// Encode appends a row for each event.
+func (o *output) Encode(blk *queue.Block, rows *event.Rows) { o.encoder.Encode(blk, rows) }
+
+// AppendRow appends row i as a JSON object.
+func (o *output) AppendRow(dst []byte, blk *queue.Block, i int) []byte {
+	return sqldb.AppendJSON(dst, blk, i)
 }

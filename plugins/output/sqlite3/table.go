@@ -27,9 +27,22 @@ type column struct {
 	required bool // a row without a value for it is refused
 }
 
-// has tells whether t has a column of that very name.
-func (t table) has(name string) bool {
-	return slices.ContainsFunc(t.columns, func(c column) bool { return c.name == name })
+// find is the column of that very name, or nil.
+func (t table) find(name string) *column {
+	i := slices.IndexFunc(t.columns, func(c column) bool { return c.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &t.columns[i]
+}
+
+// names are the names of the columns.
+func (t table) names() []string {
+	names := make([]string, len(t.columns))
+	for i, c := range t.columns {
+		names[i] = c.name
+	}
+	return names
 }
 
 // readTable describes the table of that name; it has no columns if there is none.

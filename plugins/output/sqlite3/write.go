@@ -15,7 +15,7 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/logging"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
-	row "github.com/ulogd-go/ulogd/plugins/output/sqlite3/oldrow"
+	"github.com/ulogd-go/ulogd/pkg/row"
 	"github.com/ulogd-go/ulogd/schema"
 )
 
@@ -76,7 +76,7 @@ func (o *output) connect(ctx context.Context) (err error) {
 	if err := o.ready(ctx); err != nil {
 		return err
 	}
-	if err := o.prepare(ctx); err != nil {
+	if err := o.plan(ctx, o.keyed()); err != nil {
 		return err
 	}
 	o.files = statFiles(o.DB)
@@ -120,43 +120,48 @@ func (o *output) ready(ctx context.Context) error {
 		t = o.seen
 	}
 	if err == nil {
+		err = o.openLedger(ctx)
+	}
+	if err == nil {
 		err = o.conn.exec(ctx, "commit")
 	}
 	if err != nil {
 		o.conn.rollback()
 		return err
 	}
-	o.seen = t
+	o.learn(t)
 	return o.check()
 }
 
 // check is an error if every row would be refused.
 func (o *output) check() error {
-	if !slices.ContainsFunc(o.fields, func(f field) bool { return o.seen.has(f.name) }) {
+	keys := row.Columns(o.keyed())
+	if !slices.ContainsFunc(keys, func(name string) bool { return o.seen.find(name) != nil }) {
 		return errors.New("no plugin of the stack publishes the key of any column; name the columns after keys, with _ for each dot")
 	}
 	for _, c := range o.seen.columns {
-		if c.required && !slices.ContainsFunc(o.fields, func(f field) bool { return f.name == c.name }) {
+		if c.required && !slices.Contains(keys, c.name) {
 			return fmt.Errorf("column %s is NOT NULL without a default, and no plugin of the stack publishes the key %s; give the column a default", c.name, row.Key(c.name))
 		}
 	}
 	return nil
 }
 
-// prepare compiles the statement for the fields of which the table still has the
-// column.
-func (o *output) prepare(ctx context.Context) (err error) {
+// plan compiles the statement for rows of a layout, of whose columns the table
+// still has some.
+func (o *output) plan(ctx context.Context, layout string) (err error) {
 	var names, marks, gone []string
-	o.places = make([]int, len(o.fields))
-	for i, f := range o.fields {
-		o.places[i] = -1
-		if !o.seen.has(f.name) {
-			gone = append(gone, f.name)
-			continue
+	o.fields = o.fields[:0]
+	for _, name := range row.Columns(layout) {
+		f := field{place: -1, natural: row.Key(name) == "icmp.gateway"} // swapped by ulogd 2.0.8 beforehand
+		if c := o.seen.find(name); c == nil {
+			gone = append(gone, name)
+		} else {
+			f.column, f.place = *c, len(names)
+			names = append(names, schema.QuoteSQLite(name))
+			marks = append(marks, "?")
 		}
-		o.places[i] = len(names)
-		names = append(names, schema.QuoteSQLite(f.name))
-		marks = append(marks, "?")
+		o.fields = append(o.fields, f)
 	}
 	if len(gone) > 0 {
 		o.env.Log.Warn(fmt.Sprintf("table %s has lost columns, whose values are not stored: %s", o.Table, strings.Join(gone, ", ")))
@@ -167,6 +172,10 @@ func (o *output) prepare(ctx context.Context) (err error) {
 	}
 	o.statement = fmt.Sprintf("insert into %s (%s) values (%s)",
 		schema.QuoteSQLite(o.Table), strings.Join(names, ","), strings.Join(marks, ","))
+	if o.insert != nil {
+		_ = o.insert.Close() // an error repeats that of the last row
+	}
+	o.layout = layout
 	o.insert, err = o.conn.prepare(ctx, o.statement)
 	return err
 }
@@ -176,10 +185,18 @@ func (o *output) Write(ctx context.Context, blk *queue.Block) error {
 	if err := o.current(ctx); err != nil {
 		return err
 	}
+	if blk.Layout != o.layout {
+		if err := o.plan(ctx, blk.Layout); err != nil {
+			return o.failure(err)
+		}
+	}
 	if err := o.conn.exec(ctx, "begin immediate"); err != nil {
 		return o.failure(err)
 	}
-	bad, err := o.insertAll(blk)
+	err := o.insertAll(blk)
+	if err == nil {
+		err = o.moveLedger(blk)
+	}
 	if err == nil {
 		err = o.conn.exec(context.Background(), "commit")
 	}
@@ -187,64 +204,38 @@ func (o *output) Write(ctx context.Context, blk *queue.Block) error {
 		o.conn.rollback()
 		return o.failure(err)
 	}
-	if len(bad.Rows) > 0 {
-		return bad
+	return nil
+}
+
+// insertAll inserts all rows. At one that the table refuses nothing is stored:
+// the ledger must not pass it before it is kept elsewhere.
+func (o *output) insertAll(blk *queue.Block) error {
+	for i := range blk.Rows() {
+		err := o.insertRow(blk.Row(i))
+		if err != nil && o.refused(err) {
+			return &plugin.RejectError{Err: o.wrap(err)}
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// insertAll inserts all rows but those that the table refuses.
-func (o *output) insertAll(blk *queue.Block) (bad *plugin.RejectError, err error) {
-	bad = new(plugin.RejectError)
-	for i := range blk.Rows() {
-		err := o.insertRow(blk.Row(i))
-		if err == nil {
-			continue
-		}
-		if !o.refused(err) {
-			return nil, err
-		}
-		if !o.conn.active() {
-			// The table's ON CONFLICT ROLLBACK took the other rows along.
-			return nil, &plugin.RejectError{Err: o.wrap(err)}
-		}
-		bad.Rows = append(bad.Rows, i)
-		bad.Err = o.wrap(err)
-	}
-	return bad, nil
-}
-
 func (o *output) insertRow(r []byte) (err error) {
-	var v row.Value
-	for _, place := range o.places {
-		if v, r, err = row.Next(r); err != nil {
-			return err
-		}
-		if place >= 0 {
-			set(&o.args[place].Value, v)
+	if o.values, err = row.Decode(o.values[:0], r); err != nil {
+		return err
+	}
+	if len(o.values) != len(o.fields) {
+		return row.ErrMalformed
+	}
+	for i := range o.fields {
+		if f := &o.fields[i]; f.place >= 0 {
+			f.set(&o.args[f.place].Value, o.values[i])
 		}
 	}
 	_, err = o.insert.ExecContext(context.Background(), o.args)
 	return err
-}
-
-// set makes dst hold v. What it held for the previous row is kept if it is the
-// same, which saves allocating it.
-func set(dst *driver.Value, v row.Value) {
-	switch v.Kind {
-	case row.Null:
-		*dst = nil
-	case row.Int:
-		if n, ok := (*dst).(int64); !ok || n != v.Int {
-			*dst = v.Int
-		}
-	case row.Text:
-		if s, ok := (*dst).(string); !ok || s != string(v.Bytes) {
-			*dst = string(v.Bytes)
-		}
-	case row.Blob:
-		*dst = v.Bytes
-	}
 }
 
 // refused tells whether err is about the row: no later attempt will do better.
