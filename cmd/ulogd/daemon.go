@@ -13,6 +13,7 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/ulogd-go/ulogd/pkg/config"
+	"github.com/ulogd-go/ulogd/pkg/fdstore"
 	"github.com/ulogd-go/ulogd/pkg/logging"
 	"github.com/ulogd-go/ulogd/pkg/outfile"
 	"github.com/ulogd-go/ulogd/pkg/pipeline"
@@ -33,7 +34,8 @@ type daemon struct {
 	stats          *stats.Registry
 	logfile        string // as configured, once it is open
 
-	pidfile  *pidfile // nil if there is none
+	store    *fdstore.Store // nil if the service manager keeps no descriptors
+	pidfile  *pidfile       // nil if there is none
 	pipeline *pipeline.Pipeline
 }
 
@@ -74,6 +76,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	d := newDaemon(c, o, w)
+	d.store = fdstore.Open()
 	d.signals = listen()
 	defer d.signals.stop()
 	return d.run()
@@ -266,7 +269,7 @@ func (d *daemon) build(f *config.File) (*pipeline.Pipeline, error) {
 	}
 	env := pipeline.Env{
 		Log: d.log, Stats: d.stats, Now: time.Now, Zone: d.journal.zone, Hostname: host,
-		State: stateDir(d.opts.configfile, os.Geteuid() == 0),
+		State: stateDir(d.opts.configfile, os.Geteuid() == 0), Store: d.store,
 	}
 	if a := d.opts.account; a != nil {
 		env.Owner = &outfile.Owner{UID: a.uid, GID: a.gid}

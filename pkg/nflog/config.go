@@ -55,8 +55,13 @@ func request(family byte, group uint16, attrs ...byte) []byte {
 // Bind is the body of the request (of TypeConfig) that creates a group with all
 // its settings. It is one request, so that no packet is logged before the
 // settings are in force.
-func (g Group) Bind() []byte {
-	attrs := AppendAttr(nil, cfgCmd, cmdBind)
+func (g Group) Bind() []byte { return g.configure(AppendAttr(nil, cfgCmd, cmdBind)) }
+
+// Configure is the body of the request that changes the settings of a group that
+// the socket has bound already.
+func (g Group) Configure() []byte { return g.configure(nil) }
+
+func (g Group) configure(attrs []byte) []byte {
 	mode := byte(copyPacket)
 	if g.CopyRange == 0 {
 		mode = copyMeta // a packet of range 0 would be all of it

@@ -1,10 +1,11 @@
 // Package nlsock reads netlink datagrams as they come, without a copy and
 // without an allocation, and counts what it could not read. Dialling, network
-// namespaces and buffer sizes are mdlayher/netlink's.
+// namespaces and buffer sizes are mdlayher/socket's, below mdlayher/netlink.
 package nlsock
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"unsafe"
 
 	"github.com/mdlayher/netlink"
+	"github.com/mdlayher/socket"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,10 +28,15 @@ type Socket struct {
 	// Overrun is called when the kernel reports that it had to drop messages
 	// because the receive buffer was full. At first it does nothing.
 	Overrun func()
+	// Peek has Receive leave each datagram in the socket until Consume, so that
+	// it is not lost with the process.
+	Peek bool
 
-	conn *netlink.Conn
-	raw  syscall.RawConn
-	kept [][]byte // datagrams that came while a request waited for its answer
+	conn   *socket.Conn
+	raw    syscall.RawConn
+	portID uint32
+	seq    uint32   // of requests
+	kept   [][]byte // datagrams that came while a request waited for its answer
 
 	read  func(fd uintptr) bool // made once: a closure for each call would allocate
 	dst   []byte
@@ -37,12 +44,13 @@ type Socket struct {
 	errno syscall.Errno
 	from  unix.RawSockaddrNetlink
 	block bool
+	flags uintptr
 }
 
 // Dial opens a socket of a netlink protocol such as unix.NETLINK_NETFILTER. The
 // path names a network namespace; empty is the process's own.
 func Dial(protocol int, netNSPath string) (*Socket, error) {
-	var config netlink.Config
+	var config socket.Config
 	if netNSPath != "" {
 		ns, err := os.Open(netNSPath)
 		if err != nil {
@@ -51,22 +59,55 @@ func Dial(protocol int, netNSPath string) (*Socket, error) {
 		defer ns.Close()
 		config.NetNS = int(ns.Fd())
 	}
-	conn, err := netlink.Dial(protocol, &config)
+	conn, err := socket.Socket(unix.AF_NETLINK, unix.SOCK_RAW, protocol, "netlink", &config)
 	if err != nil {
 		return nil, err
 	}
+	if err := conn.Bind(&unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return newSocket(conn)
+}
+
+// Adopt takes over a socket that an earlier process has made. The file is closed.
+func Adopt(f *os.File) (*Socket, error) {
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := socket.New(fd, "netlink")
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return newSocket(conn)
+}
+
+func newSocket(conn *socket.Conn) (*Socket, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		conn.Close()
-		return nil, err
+		return nil, errors.Join(err, conn.Close())
 	}
-	s := &Socket{conn: conn, raw: raw, Overrun: func() {}}
+	name, err := conn.Getsockname()
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	addr, ok := name.(*unix.SockaddrNetlink)
+	if !ok {
+		return nil, errors.Join(errors.New("no netlink socket"), conn.Close())
+	}
+	s := &Socket{conn: conn, raw: raw, portID: addr.Pid, seq: uint32(time.Now().UnixNano()), Overrun: func() {}}
 	s.read = s.receive
 	return s, nil
 }
 
 // PortID is the socket's own address.
-func (s *Socket) PortID() uint32 { return s.conn.PID() }
+func (s *Socket) PortID() uint32 { return s.portID }
+
+// Control calls f with the socket's descriptor, which is valid until f returns.
+func (s *Socket) Control(f func(fd int)) error {
+	return s.raw.Control(func(fd uintptr) { f(int(fd)) })
+}
 
 // SetReadBuffer sets the size of the receive buffer, past the system's limit if
 // the process may (CAP_NET_ADMIN). The result is what the kernel made of it,
@@ -113,17 +154,44 @@ func (s *Socket) Receive(buf []byte, block bool) (int, error) {
 			return 0, err
 		case s.from.Pid != 0:
 			s.Foreign++
+			s.consume()
 		case n > cap(buf)-len(buf):
 			s.Truncated++
+			s.consume()
 		default:
 			return n, nil
 		}
 	}
 }
 
+// consume is Consume for a datagram that is passed over: an error shows again at
+// the next Receive.
+func (s *Socket) consume() {
+	if s.Peek {
+		_ = s.Consume()
+	}
+}
+
+// Consume takes the datagram that was last peeked at out of the socket.
+func (s *Socket) Consume() error {
+	defer func(peek bool) { s.Peek = peek }(s.Peek)
+	s.Peek = false
+	for {
+		_, err := s.next(nil, false)
+		if err != unix.ENOBUFS {
+			return err
+		}
+		s.Overrun() // the datagram is still there
+	}
+}
+
 // next reads into dst. The length may exceed dst's: then the rest is lost.
 func (s *Socket) next(dst []byte, block bool) (int, error) {
 	s.dst, s.block = dst, block
+	s.flags = unix.MSG_TRUNC | unix.MSG_DONTWAIT
+	if s.Peek {
+		s.flags |= unix.MSG_PEEK
+	}
 	err := s.raw.Read(s.read)
 	switch {
 	case err != nil:
@@ -142,7 +210,7 @@ func (s *Socket) receive(fd uintptr) bool {
 	for {
 		size := uint32(unix.SizeofSockaddrNetlink)
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd,
-			uintptr(unsafe.Pointer(unsafe.SliceData(s.dst))), uintptr(len(s.dst)), unix.MSG_TRUNC|unix.MSG_DONTWAIT,
+			uintptr(unsafe.Pointer(unsafe.SliceData(s.dst))), uintptr(len(s.dst)), s.flags,
 			uintptr(unsafe.Pointer(&s.from)), uintptr(unsafe.Pointer(&size)))
 		if errno == unix.EINTR {
 			continue
@@ -152,6 +220,9 @@ func (s *Socket) receive(fd uintptr) bool {
 	}
 }
 
+// headerLen is the size of struct nlmsghdr.
+const headerLen = 16
+
 // answerTime is how long the kernel may take to acknowledge a request. It does
 // so before the request's system call returns.
 const answerTime = 5 * time.Second
@@ -160,11 +231,21 @@ const answerTime = 5 * time.Second
 // meanwhile is kept for Receive, so that no packet is lost between a group's
 // binding and the answer to it. The error is the kernel's syscall.Errno.
 func (s *Socket) Request(typ uint16, body []byte) error {
-	sent, err := s.conn.Send(netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(typ), Flags: netlink.Request | netlink.Acknowledge},
-		Data:   body,
-	})
+	defer func(peek bool) { s.Peek = peek }(s.Peek)
+	s.Peek = false
+	s.seq++
+	sequence := s.seq
+	message, err := netlink.Message{
+		Header: netlink.Header{
+			Length: uint32(headerLen + len(body)), Type: netlink.HeaderType(typ),
+			Flags: netlink.Request | netlink.Acknowledge, Sequence: sequence, PID: s.portID,
+		},
+		Data: body,
+	}.MarshalBinary()
 	if err != nil {
+		return err
+	}
+	if err := s.conn.Sendto(context.Background(), message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return err
 	}
 	if err := s.conn.SetReadDeadline(time.Now().Add(answerTime)); err != nil {
@@ -183,7 +264,7 @@ func (s *Socket) Request(typ uint16, body []byte) error {
 		case n > len(buf):
 			s.Truncated++
 		default:
-			if done, err := answer(buf[:n], sent.Header.Sequence); done {
+			if done, err := answer(buf[:n], sequence); done {
 				return errors.Join(err, s.conn.SetReadDeadline(time.Time{}))
 			}
 			s.kept = append(s.kept, bytes.Clone(buf[:n]))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ulogd-go/ulogd/pkg/config"
 	"github.com/ulogd-go/ulogd/pkg/event"
+	"github.com/ulogd-go/ulogd/pkg/fdstore"
 	"github.com/ulogd-go/ulogd/pkg/logging"
 	"github.com/ulogd-go/ulogd/pkg/outfile"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
@@ -30,6 +31,7 @@ type Env struct {
 	Zone     *time.Location
 	Hostname string
 	Owner    *outfile.Owner // of the files that outputs create; nil for whoever runs the daemon
+	Store    *fdstore.Store // where sockets are kept for the next process; nil if nowhere
 	State    string         // directory for what outlives the daemon; empty if there is none
 }
 
@@ -214,6 +216,7 @@ func (bld builder) open(in config.Instance, spec plugin.Spec, t *tree) (opened, 
 		Zone:     p.env.Zone,
 		Hostname: p.env.Hostname,
 		Files:    &p.files,
+		Store:    p.env.Store,
 	}
 	if t != nil {
 		env.Source, env.Input, env.Rebind = t.source, t.gives, t.requestRebind
@@ -324,6 +327,9 @@ func (p *Pipeline) Start(ctx context.Context) error {
 	}
 	if working == 0 {
 		return ErrNoStack
+	}
+	if err := p.env.Store.Prune(); err != nil {
+		p.env.Log.Warn(err.Error())
 	}
 	return nil
 }

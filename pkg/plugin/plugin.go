@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
+	"github.com/ulogd-go/ulogd/pkg/fdstore"
 	"github.com/ulogd-go/ulogd/pkg/outfile"
 	"github.com/ulogd-go/ulogd/pkg/queue"
 	"github.com/ulogd-go/ulogd/pkg/stats"
@@ -122,6 +123,7 @@ type Env struct {
 	Files    *outfile.Set     // the files that outputs append to
 	Source   Source           // at the head of the stack; nil for a source itself
 	Input    Type             // what that source gives
+	Store    *fdstore.Store   // where sockets are kept for the next process; nil if nowhere
 	State    string           // directory for what outlives the daemon; empty if there is none
 	Queue    string           // name of the output's queue, which no other output of the daemon has
 	// Rebind makes the pipeline call Bind of all instances again, soon, for an

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
@@ -25,14 +27,18 @@ type source struct {
 	sock  *nlsock.Socket
 	stop  func() bool // ends the watch over the context
 
-	ending   bool      // the group is given up, only the rest is read
+	ending   bool // the group is given up, only the rest is read
+	woken    atomic.Bool
 	buf      []byte    // for one datagram
 	datagram []byte    // what is left of the one that was received last
+	peeked   bool      // that one is still in the socket, too
 	received time.Time // when that was
+	copied   int       // bytes of each packet that were asked for
+
+	numbers numbers
 
 	size, limit int // of the receive buffer
 	full        bool
-	gaps        gaps
 	counters
 }
 
@@ -51,7 +57,7 @@ func open(o options, env *plugin.Env) (plugin.Source, error) {
 	}
 	s := &source{options: o, env: env, buf: make([]byte, o.BufSize)}
 	s.Decoder = nflog.Decoder{Label: uint8(o.Label), SeqLocal: o.SeqLocal, SeqGlobal: o.SeqGlobal}
-	s.gaps = gaps{
+	s.numbers = numbers{
 		lost:  env.Stats.Counter("packets_lost", "packets that the kernel numbered and could not hand over"),
 		tally: logging.NewTally(env.Log, slog.LevelError, fmt.Sprintf("lost %%d packets of group %d", uint16(o.Group))),
 	}
@@ -79,27 +85,34 @@ func (s *source) Links() *link.Table {
 // Read waits for a datagram, and takes what else is there until the batch is
 // large enough. What is left of a datagram then goes into the next batch: batches
 // of a size that stays in the processor's cache are worth the copy.
+//
+// A datagram that is to survive the process stays in the socket until all of its
+// packets have passed the stacks, which they have when the next one is wanted; so
+// a batch has packets of one only.
 func (s *source) Read(ctx context.Context, b *event.Batch) error {
 	if s.stop == nil {
 		s.stop = context.AfterFunc(ctx, s.sock.Interrupt)
 	}
 	defer s.count(b)
+	s.numbers.begin(b)
+	if err := s.adjust(); err != nil {
+		return err
+	}
 	for b.Len() < enough {
 		if len(s.datagram) == 0 {
-			n, err := s.sock.Receive(s.buf[:0], b.Len() == 0 && !s.ending)
-			if err != nil {
-				if err := s.interrupted(ctx, err); err != nil {
-					return err
-				}
-				continue
+			if s.peeked && b.Len() > 0 {
+				return nil
 			}
-			if n == 0 {
-				return s.end(ctx)
+			n, err := s.receive(ctx, b.Len() == 0 && !s.ending)
+			if err != nil || n == 0 {
+				return err
 			}
 			s.datagram, s.received = s.buf[:n], s.env.Now()
 		}
 		b.Now = s.received
-		s.decode(b)
+		if !s.decode(b) {
+			return nil
+		}
 	}
 	return nil
 }
@@ -107,50 +120,120 @@ func (s *source) Read(ctx context.Context, b *event.Batch) error {
 // enough packets for a batch.
 const enough = 64
 
-// interrupted begins the end when ctx has ended: the group is given up, and what
-// the kernel has handed over by then is still read. Any other error is one.
-func (s *source) interrupted(ctx context.Context, err error) error {
+// receive gets a datagram, after the one before was taken out of the socket. There
+// is none if n is 0.
+func (s *source) receive(ctx context.Context, block bool) (n int, err error) {
+	if err := s.consume(); err != nil {
+		return 0, err
+	}
+	for {
+		n, err = s.sock.Receive(s.buf[:0], block && !s.ending)
+		if err == nil {
+			s.peeked = s.sock.Peek && n > 0
+			if n == 0 && s.ending {
+				return 0, ctx.Err()
+			}
+			return n, nil
+		}
+		if woken, err := s.interrupted(ctx, err); woken || err != nil {
+			return 0, err
+		}
+	}
+}
+
+// consume takes the datagram whose packets have passed out of the socket. That
+// they have is noted before: else they would be missed if the process ended between.
+func (s *source) consume() error {
+	if !s.peeked {
+		return nil
+	}
+	s.peeked = false
+	s.numbers.save()
+	return s.sock.Consume()
+}
+
+// Wake makes a Read that waits return.
+func (s *source) Wake() {
+	s.woken.Store(true)
+	if s.sock != nil {
+		s.sock.Interrupt()
+	}
+}
+
+// interrupted handles the end of a wait: by Wake, or because ctx has ended. Then
+// a socket that is kept is left as it is for the next process; else the group is given
+// up, and what the kernel has handed over by then is still read. Any other error is
+// one.
+func (s *source) interrupted(ctx context.Context, err error) (woken bool, _ error) {
+	if s.woken.Swap(false) && errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := s.sock.Resume(); err != nil || ctx.Err() == nil {
+			return true, err
+		}
+		// The context has ended meanwhile, and its interruption is undone.
+	}
 	if ctx.Err() == nil || s.ending {
-		return fmt.Errorf("group %d: receive: %w", uint16(s.Group), err)
+		return false, fmt.Errorf("group %d: receive: %w", uint16(s.Group), err)
+	}
+	if s.sock.Peek {
+		return false, ctx.Err()
 	}
 	s.ending = true
 	unbind := nflog.Group{Number: uint16(s.Group)}.Unbind()
-	return errors.Join(s.sock.Resume(), s.sock.Request(nflog.TypeConfig, unbind))
+	return false, errors.Join(s.sock.Resume(), s.sock.Request(nflog.TypeConfig, unbind))
 }
 
-// end is what Read returns when the socket is empty.
-func (s *source) end(ctx context.Context) error {
-	if s.ending {
-		return ctx.Err()
+// adjust asks for more or less of each packet when other keys are read than before.
+func (s *source) adjust() error {
+	want := s.bytesWanted(s.Extent)
+	if want == s.copied {
+		return nil
 	}
+	if err := s.sock.Request(nflog.TypeConfig, s.group(want).Configure()); err != nil {
+		return s.explain(fmt.Sprintf("unable to configure log group %d", uint16(s.Group)), err)
+	}
+	s.copied = want
 	return nil
 }
 
-// decode moves messages from the datagram to the batch until that has enough.
-func (s *source) decode(b *event.Batch) {
+// decode moves messages from the datagram to the batch until that has enough. It
+// is false if the batch has to end before a gap.
+func (s *source) decode(b *event.Batch) bool {
 	for len(s.datagram) > 0 && b.Len() < enough {
 		m, rest, ok := nflog.NextMessage(s.datagram)
 		if !ok {
 			s.malformed.Add(1)
 			rest = nil
 		}
-		s.datagram = rest
 		if ok && m.Type == nflog.TypePacket {
 			off := len(b.Buf)
 			b.Buf = append(b.Buf, m.Body...)
-			s.packet(b, off, len(b.Buf))
+			if !s.packet(b, off, len(b.Buf)) {
+				b.Buf = b.Buf[:off]
+				return false
+			}
 		}
+		s.datagram = rest
 	}
+	return true
 }
 
-func (s *source) packet(b *event.Batch, off, end int) {
+// packet adds an event. It is false, and there is none, if a gap is before it.
+func (s *source) packet(b *event.Batch, off, end int) bool {
 	if err := s.Decode(b, off, end); err != nil {
 		s.malformed.Add(1)
-		return
+		return true
 	}
-	if s.HasSeq {
-		s.gaps.next(s.Seq)
+	if !s.HasSeq {
+		return true
 	}
+	switch s.numbers.add(b, s.Seq) {
+	case past:
+		b.Drop()
+	case behindGap:
+		b.Drop()
+		return false
+	}
+	return true
 }
 
 func (s *source) count(b *event.Batch) {
@@ -163,23 +246,6 @@ func (s *source) count(b *event.Batch) {
 		s.foreign.Add(n - s.seenForeign)
 		s.seenForeign = n
 	}
-}
-
-// gaps finds the packets that are missing in the sequence.
-type gaps struct {
-	expected uint32 // 0 at first: the kernel counts from there
-	lost     *stats.Counter
-	tally    *logging.Tally
-}
-
-func (g *gaps) next(seq uint32) {
-	missing := seq - g.expected
-	g.expected = seq + 1
-	if missing == 0 {
-		return
-	}
-	g.lost.Add(uint64(missing))
-	g.tally.Add(uint64(missing))
 }
 
 // overrun reacts to ENOBUFS as ulogd does: by a larger buffer, as far as that goes.
@@ -213,7 +279,7 @@ func (s *source) Close() error {
 	if s.stop != nil {
 		s.stop()
 	}
-	s.gaps.tally.Flush()
+	s.numbers.tally.Flush()
 	s.closeLinks()
-	return s.sock.Close()
+	return errors.Join(s.numbers.close(), s.sock.Close())
 }

@@ -8,34 +8,122 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ulogd-go/ulogd/pkg/fdstore"
 	"github.com/ulogd-go/ulogd/pkg/nflog"
 	"github.com/ulogd-go/ulogd/pkg/nlsock"
 )
 
-// Open binds the group.
+// Open binds the group, or takes over the socket that an earlier process has kept,
+// which has it bound.
 func (s *source) Open() (err error) {
+	s.copied = s.bytesWanted(s.Extent)
+	if s.adopt() {
+		return s.ready(func() error { return nil })
+	}
 	if s.sock, err = nlsock.Dial(unix.NETLINK_NETFILTER, s.NetNS); err != nil {
 		return fmt.Errorf("netlink socket: %w", err)
 	}
-	s.sock.Overrun = s.overrun
+	s.numbers.fresh()
+	return s.ready(s.bind)
+}
+
+// ready prepares what is needed beside the socket before the group is bound.
+func (s *source) ready(bind func() error) (err error) {
 	defer func() {
 		if err != nil {
 			s.sock.Close()
 			s.closeLinks()
 		}
 	}()
+	s.sock.Overrun = s.overrun
 	if err := s.openLinks(); err != nil {
 		return err
 	}
 	if err := s.setBuffer(); err != nil {
 		return err
 	}
+	return bind()
+}
+
+func (s *source) bind() error {
 	if uint16(s.Group) == 0 || s.BindFamilies {
 		if err := s.bindFamilies(); err != nil {
 			return err
 		}
 	}
-	return s.bindGroup(s.group(s.bytesWanted(s.Extent)))
+	if err := s.bindGroup(s.group(s.copied)); err != nil {
+		return err
+	}
+	s.keep()
+	return nil
+}
+
+// storeName is the socket's name in the store, the same in the next process.
+func (s *source) storeName() string {
+	return fdstore.Name(fmt.Sprintf("nflog %s %d", s.NetNS, uint16(s.Group)))
+}
+
+// keep stores the socket for the next process. Without it the socket ends with
+// this one.
+func (s *source) keep() {
+	if s.env.Store == nil {
+		return
+	}
+	page, err := fdstore.NewPage("nflog")
+	if err == nil {
+		s.numbers.page = page
+		s.numbers.save()
+		var kept error
+		err = s.sock.Control(func(fd int) { kept = s.env.Store.Keep(s.storeName(), fd, int(page.File.Fd())) })
+		err = errors.Join(err, kept)
+	}
+	if err != nil {
+		s.env.Log.Warn(fmt.Sprintf("keep the socket for the next process: %v", err))
+		return
+	}
+	s.sock.Peek = true
+}
+
+// adopt takes over a socket, and the numbering that goes with it.
+func (s *source) adopt() bool {
+	files := s.env.Store.Take(s.storeName())
+	if len(files) == 0 {
+		return false
+	}
+	err := s.adoptFiles(files)
+	if err != nil {
+		s.env.Log.Warn(fmt.Sprintf("the socket of an earlier process is of no use: %v; what it has received is lost", err))
+		return false
+	}
+	s.notice(fmt.Sprintf("group %d: going on with the socket of an earlier process", uint16(s.Group)))
+	return true
+}
+
+func (s *source) adoptFiles(files []*os.File) (err error) {
+	if len(files) != 2 {
+		for _, f := range files {
+			_ = f.Close() // it was not used
+		}
+		return fmt.Errorf("%d descriptors in place of 2", len(files))
+	}
+	sock, err := nlsock.Adopt(files[0])
+	if err != nil {
+		return errors.Join(err, files[1].Close())
+	}
+	page, content, err := fdstore.OpenPage(files[1])
+	if err != nil {
+		return errors.Join(err, sock.Close())
+	}
+	if !s.numbers.load(content) {
+		return errors.Join(errors.New("how far it was is not known"), sock.Close(), page.Close())
+	}
+	// The configuration may have changed.
+	if err := sock.Request(nflog.TypeConfig, s.group(s.copied).Configure()); err != nil {
+		return errors.Join(err, sock.Close(), page.Close())
+	}
+	s.sock, s.numbers.page = sock, page
+	s.sock.Peek = true
+	return nil
 }
 
 // openLinks fills the table of interfaces if somebody wants their names.

@@ -1,0 +1,90 @@
+package fdstore
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Page is some bytes of memory that outlive the process together with what is
+// stored beside them. Noting something costs no system call. It is for one
+// goroutine.
+type Page struct {
+	File *os.File // to be stored
+
+	memory []byte
+	seq    uint64
+}
+
+// PageRoom is the largest content of a page in bytes.
+const PageRoom = slotSize - slotHead
+
+// A page has two slots, of which the whole one with the higher number counts: a
+// process that is killed while it writes one leaves the other.
+const (
+	pageSize = 4096
+	slotSize = 256
+	slotHead = 16 // checksum, length, number
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// NewPage makes an empty page.
+func NewPage(name string) (*Page, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if err := f.Truncate(pageSize); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	p, _, err := OpenPage(f)
+	return p, err
+}
+
+// OpenPage opens a page that was stored. The content is nil if there is none.
+func OpenPage(f *os.File) (p *Page, content []byte, err error) {
+	info, err := f.Stat()
+	if err == nil && info.Size() != pageSize {
+		err = errors.New("no page")
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	p = &Page{File: f}
+	if p.memory, err = unix.Mmap(int(f.Fd()), 0, pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	for i := range uint64(2) {
+		b := p.slot(i)
+		n, seq := binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint64(b[8:])
+		if n > PageRoom || seq%2 != i || seq <= p.seq || binary.LittleEndian.Uint32(b) != crc32.Checksum(b[4:slotHead+n], castagnoli) {
+			continue
+		}
+		p.seq = seq
+		content = append(content[:0], b[slotHead:slotHead+n]...)
+	}
+	return p, content, nil
+}
+
+func (p *Page) slot(seq uint64) []byte {
+	at := slotSize * (seq % 2)
+	return p.memory[at : at+slotSize]
+}
+
+// Store notes content, of up to PageRoom bytes.
+func (p *Page) Store(content []byte) {
+	p.seq++
+	b := p.slot(p.seq)
+	binary.LittleEndian.PutUint32(b[4:], uint32(len(content)))
+	binary.LittleEndian.PutUint64(b[8:], p.seq)
+	n := copy(b[slotHead:], content)
+	binary.LittleEndian.PutUint32(b, crc32.Checksum(b[4:slotHead+n], castagnoli))
+}
+
+// Close unmaps the page. Where it is stored it stays.
+func (p *Page) Close() error { return errors.Join(unix.Munmap(p.memory), p.File.Close()) }
