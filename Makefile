@@ -6,7 +6,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check bench fuzz docs clean
+.PHONY: help build run test check bench torture fuzz docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
@@ -31,6 +31,9 @@ check: ## what takes seconds: vet, gofmt, staticcheck, generated files
 
 bench: build ## measure against Debian's ulogd, as root; BENCHFLAGS=-quick for a minute of it
 	$(GO) run ./contrib/bench -ulogd bin/ulogd $(BENCHFLAGS)
+
+torture: ## crash daemon and databases many times and count every packet, as root
+	$(GO) test ./contrib/torture -count=1 -v -timeout 3h -long
 
 fuzz: ## each fuzz target for FUZZTIME, which is 10m
 	@set -e; for package in $$($(GO) list ./...); do \

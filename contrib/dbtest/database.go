@@ -45,6 +45,7 @@ func (s *Server) Database(t testing.TB) *Database {
 	if d.DB, err = s.open(name); err != nil {
 		t.Fatal(err)
 	}
+	d.DB.SetMaxIdleConns(0) // a connection would be broken after an outage
 	t.Cleanup(func() {
 		d.DB.Close()
 		drop := "drop database " + name

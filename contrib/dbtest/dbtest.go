@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
@@ -189,14 +190,21 @@ func (s *Server) Start() error {
 	cmd.Stdout, cmd.Stderr = output, output
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	exited := make(chan struct{})
+	exited, started := make(chan struct{}), make(chan error)
 	go func() {
-		_ = cmd.Wait() // it is ended by a signal
+		// The server is to end with us, but the system takes the end of the
+		// thread that has started it for that.
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // it is ended by a signal
+		}
 		close(exited)
 	}()
+	if err := <-started; err != nil {
+		return err
+	}
 	s.cmd, s.exited = cmd, exited
 	return s.await(exited)
 }
