@@ -1,0 +1,211 @@
+package all
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/ulogd-go/ulogd/contrib/dbtest"
+	"github.com/ulogd-go/ulogd/contrib/lab"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }
+
+// layouts are the schemas that ulogd ships, and how it is told to fill them.
+var layouts = []struct{ schema, table, procedure string }{
+	{"ulogd2", "ulog", "INSERT_PACKET_FULL"},
+	{"ulogd2-flat", "ulog2", "INSERT"},
+}
+
+// TestDatabases has Debian's ulogd and ours fill databases of the original schemas
+// with the same packets, and compares all tables.
+func TestDatabases(t *testing.T) {
+	needOriginal(t)
+	ours := buildOurs(t)
+	for _, e := range []dbtest.Engine{dbtest.PostgreSQL, dbtest.MySQL} {
+		for _, l := range layouts {
+			t.Run(string(e)+" "+l.schema, func(t *testing.T) {
+				server := dbtest.Get(t, e)
+				ns, peer := lab.Test(t), lab.Test(t)
+				a := lab.Port{NS: ns, Name: "va", MAC: "02:00:00:00:00:0a", Addrs: []string{"192.0.2.1/24", "2001:db8::1/64"}}
+				if err := lab.Veth(a, lab.Port{NS: peer, Name: "vb", MAC: "02:00:00:00:00:0b"}); err != nil {
+					t.Fatal(err)
+				}
+				hits, err := ns.Log(lab.Rule{Family: "inet", Hook: "prerouting", Priority: -300, SrcMAC: "02:00:00:00:be:ef", Groups: []uint16{1, 2}, Prefix: "it's \"5\" "})
+				if err != nil {
+					t.Fatal(err)
+				}
+				stamps, err := ns.Timestamps()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer stamps.Close()
+				var dbs [2]*dbtest.Database
+				for i, program := range []string{original, ours} {
+					dbs[i] = server.Database(t)
+					dbs[i].LoadOriginal(t, l.schema)
+					runOn(t, ns, program, dbs[i], uint16(1+i), l.table, l.procedure)
+				}
+				sendFitting(t, peer, e, 1500)
+				matched, err := hits.Packets()
+				if err != nil || matched < 400 {
+					t.Fatalf("the rule matched %d packets, %v", matched, err)
+				}
+				for i, db := range dbs {
+					awaitRows(t, db, fmt.Sprint(matched), []string{"ulogd", "ours"}[i])
+				}
+				if diff := cmp.Diff(contents(t, dbs[0], l.schema), contents(t, dbs[1], l.schema)); diff != "" {
+					t.Errorf("ulogd's rows and ours (-want +got):\n%s", diff[:min(len(diff), 5000)])
+				}
+				t.Logf("%d packets compared", matched)
+			})
+		}
+	}
+}
+
+// runOn starts a daemon that fills a database.
+func runOn(t *testing.T, ns *lab.NS, program string, db *dbtest.Database, group uint16, table, procedure string) {
+	t.Helper()
+	dir := t.TempDir()
+	plugin, convert, alter := "PGSQL", "ip2str1:IP2STR", "alter role %s password 'plain'"
+	host := db.Socket
+	if db.Engine == dbtest.MySQL {
+		plugin, convert, alter, host = "MYSQL", "ip2bin1:IP2BIN", "alter user %s@localhost identified by 'plain'", "localhost"
+	}
+	if _, err := db.DB.Exec(fmt.Sprintf(alter, db.User)); err != nil {
+		t.Fatal(err)
+	}
+	conf := filepath.Join(dir, "ulogd.conf")
+	text := fmt.Sprintf(`[global]
+logfile="%s/log"
+loglevel=3
+stack=log1:NFLOG,base1:BASE,ifi1:IFINDEX,%s,mac2str1:HWHDR,db1:%s
+[log1]
+group=%d
+netlink_socket_buffer_size=16777216
+netlink_socket_buffer_maxsize=16777217
+[db1]
+db="%s"
+host="%s"
+user="%s"
+pass="plain"
+table="%s"
+procedure="%s"
+`, dir, convert, plugin, group, db.Name, host, db.User, table, procedure)
+	if program == original {
+		for _, so := range []string{"inppkt_NFLOG", "raw2packet_BASE", "filter_IFINDEX", "filter_IP2STR", "filter_IP2BIN", "filter_HWHDR", "output_" + plugin} {
+			text = strings.Replace(text, "stack=", fmt.Sprintf("plugin=\"/usr/lib/x86_64-linux-gnu/ulogd/ulogd_%s.so\"\nstack=", so), 1)
+		}
+	}
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "-c", conf)
+	cmd.Env = append(os.Environ(), "MYSQL_UNIX_PORT="+db.Socket, "STATE_DIRECTORY="+dir+"/state")
+	if err := ns.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGKILL) // all its rows were seen
+		_ = cmd.Wait()
+		if t.Failed() {
+			log, _ := os.ReadFile(filepath.Join(dir, "log"))
+			t.Logf("%s:\n%s", program, log[max(0, len(log)-2000):])
+		}
+	})
+	if _, err := ns.WaitListener(t.Context(), group); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sendFitting sends packets of all sorts, at a rate that ulogd can follow, but for
+// such as it loses because a value does not fit its column.
+func sendFitting(t *testing.T, peer *lab.NS, e dbtest.Engine, n int) {
+	t.Helper()
+	var frames [][]byte
+	for _, frame := range lab.Packets(7).Frames(n) {
+		if fits(frame, e) {
+			frames = append(frames, frame)
+		}
+	}
+	for len(frames) > 0 {
+		burst := min(len(frames), 20)
+		if err := peer.SendFrames("vb", frames[:burst]...); err != nil {
+			t.Fatal(err)
+		}
+		frames = frames[burst:]
+		time.Sleep(5 * time.Millisecond) // the rate
+	}
+}
+
+// fits tells whether ulogd's tables can hold what a frame says of itself
+// (reference page "schemas", section 6.6).
+func fits(frame []byte, e dbtest.Engine) bool {
+	for len(frame) >= 18 && (frame[12] == 0x81 || frame[12] == 0x88) {
+		frame = append(frame[:12:12], frame[16:]...)
+	}
+	if len(frame) < 34 {
+		return false
+	}
+	ip := frame[14:]
+	switch binary.BigEndian.Uint16(frame[12:]) {
+	case unix.ETH_P_IPV6:
+		return e == dbtest.PostgreSQL && ip[6] != unix.IPPROTO_SCTP && ip[6] == unix.IPPROTO_TCP
+	case unix.ETH_P_IP:
+	default:
+		return false
+	}
+	size := int(ip[0]&15) * 4
+	if size < 20 || len(ip) < size+20 || binary.BigEndian.Uint16(ip[2:]) >= 1<<15 || binary.BigEndian.Uint16(ip[6:])&0xbfff != 0 {
+		return false
+	}
+	switch load := ip[size:]; ip[9] {
+	case unix.IPPROTO_TCP:
+		return true
+	case unix.IPPROTO_UDP:
+		return binary.BigEndian.Uint16(load[4:]) < 1<<15
+	case unix.IPPROTO_ICMP:
+		return load[0] != 5 && load[0] != 3 && load[0] != 12
+	case unix.IPPROTO_SCTP:
+		return false
+	}
+	return true
+}
+
+// awaitRows waits until all packets are stored.
+func awaitRows(t *testing.T, db *dbtest.Database, want, who string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); db.Count(t, "ulog2") != want; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s has stored %s of %s packets", who, db.Count(t, "ulog2"), want)
+		}
+	}
+}
+
+// contents are the rows of all tables, without ids of hardware addresses, which
+// ulogd wastes, and times of insertion.
+func contents(t *testing.T, db *dbtest.Database, schema string) (lines []string) {
+	t.Helper()
+	names := []string{"ulog2"}
+	if schema == "ulogd2" {
+		names = []string{"ulog", "ulog2", "mac", "hwhdr", "tcp", "udp", "sctp", "icmp", "icmpv6"}
+	}
+	for _, name := range names {
+		for _, line := range db.Dump(t, name, "timestamp", "mac_id", "_mac_id") {
+			if name == "hwhdr" && strings.Contains(line, "raw_type=NULL raw_header=NULL") {
+				continue
+			}
+			lines = append(lines, name+": "+line)
+		}
+	}
+	return lines
+}
