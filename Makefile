@@ -31,6 +31,7 @@ check: ## what takes seconds: vet, gofmt, staticcheck, generated files
 
 bench: build ## measure against Debian's ulogd, as root; BENCHFLAGS=-quick for a minute of it
 	$(GO) run ./contrib/bench -ulogd bin/ulogd $(BENCHFLAGS)
+	$(GO) test ./contrib/bench/databases -run "^$$" -bench . -benchtime 1x -timeout 30m
 
 torture: ## crash daemon and databases many times and count every packet, as root
 	$(GO) test ./contrib/torture -count=1 -v -timeout 3h -long

@@ -14,6 +14,8 @@ type relation struct {
 	name          string
 	view          bool
 	transactional bool
+	short         bool // its rows are numbered with less than 64 bits
+	wide          bool // it has a text whose bytes are not those of UTF-8 or Latin 1
 	columns       []sqldb.Column
 }
 
@@ -66,6 +68,8 @@ func (c *conn) relation(ctx context.Context, name string) (relation, error) {
 		col := newColumn(v[0], strings.ToLower(v[1]), strings.ToLower(v[2]), length, v[4])
 		col.Auto = strings.Contains(v[7], "auto_increment")
 		col.Required = v[5] == "NO" && v[6] == "0" && !col.Auto
+		r.short = r.short || col.Auto && col.Bits < 64
+		r.wide = r.wide || isWide(v[4])
 		r.columns = append(r.columns, col)
 	}
 	return r, nil
@@ -110,6 +114,15 @@ func newColumn(name, typ, full string, length int, charset string) sqldb.Column 
 		c.Class = sqldb.Inet
 	}
 	return c
+}
+
+// isWide tells whether even ASCII has other bytes in a set.
+func isWide(charset string) bool {
+	switch charset {
+	case "ucs2", "utf16", "utf16le", "utf32":
+		return true
+	}
+	return false
 }
 
 // charsetOf is what characters a set of the server has.

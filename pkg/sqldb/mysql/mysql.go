@@ -167,6 +167,8 @@ type conn struct {
 	ledger    bool
 	increment uint64 // between the numbers that the server gives
 	packet    int    // largest statement
+	local     bool   // rows can be loaded from memory
+	ordered   bool   // the rows of any statement are numbered one after the other
 	how       string // for the log: the way in which rows are stored
 	writer    writer
 	layout    string // for which the writer is prepared
@@ -189,13 +191,14 @@ const statementSize = 1 << 20
 
 // settings asks the server what matters here.
 func (c *conn) settings(ctx context.Context) error {
-	rows, err := c.query(ctx, "select @@auto_increment_increment, @@max_allowed_packet")
+	rows, err := c.query(ctx, "select @@auto_increment_increment, @@max_allowed_packet, @@local_infile, @@innodb_autoinc_lock_mode")
 	if err != nil {
 		return err
 	}
 	if c.increment, err = strconv.ParseUint(rows[0][0], 10, 64); err != nil {
 		return err
 	}
+	c.local, c.ordered = rows[0][2] == "1", rows[0][3] != "2"
 	packet, err := strconv.Atoi(rows[0][1])
 	c.packet = min(statementSize, packet/2)
 	return err
@@ -271,7 +274,7 @@ func (c *conn) Write(ctx context.Context, blk *queue.Block) error {
 func (c *conn) transaction(ctx context.Context, blk *queue.Block) error {
 	_, err := c.exec(ctx, "start transaction")
 	if err == nil {
-		err = c.writer.write(ctx, blk)
+		err = c.rows(ctx, blk)
 	}
 	if err == nil {
 		err = c.moveLedger(ctx, blk)
@@ -292,6 +295,21 @@ func (c *conn) transaction(ctx context.Context, blk *queue.Block) error {
 		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
 	}
 	return classify(err)
+}
+
+// rows stores the rows of a block. What can't be loaded is inserted.
+func (c *conn) rows(ctx context.Context, blk *queue.Block) error {
+	err := c.writer.write(ctx, blk)
+	if !errors.Is(err, errLoad) {
+		return err
+	}
+	c.writer.done(false)
+	if _, err := c.query(ctx, "rollback; start transaction"); err != nil {
+		return err
+	}
+	defer func(local bool) { c.local = local }(c.local)
+	c.local = false
+	return c.writer.write(ctx, blk)
 }
 
 // Errors of the server that are about data although their SQLSTATE does not say

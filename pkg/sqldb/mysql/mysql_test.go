@@ -170,7 +170,7 @@ func TestRelationalIsTheProcedure(t *testing.T) {
 		change(d)
 		s := newSubject(t, d, "ulog", "INSERT_PACKET_FULL")
 		s.mustConnect(t)
-		s.logged(t, []string{"by INSERT into the base tables", "by calling INSERT_PACKET_FULL"}[i])
+		s.logged(t, []string{"into the base tables, as INSERT_PACKET_FULL", "by calling INSERT_PACKET_FULL"}[i])
 		s.write(t, packets1()...)
 		s.write(t, packets1()...)
 		dumps[i] = dump(t, d)
@@ -196,6 +196,132 @@ func TestFingerprints(t *testing.T) {
 	}
 }
 
-var _ = errors.New
-var _ = fmt.Sprint
-var _ = plugin.ErrNotConnected
+// TestRowsBelongTogether: what is stored in several tables has the packet's number
+// in all of them, although somebody else stores packets meanwhile.
+func TestRowsBelongTogether(t *testing.T) {
+	d := dbtest.Get(t, dbtest.MySQL).Database(t)
+	d.LoadOriginal(t, "ulogd2")
+	errs := make(chan error, 2)
+	for range 2 {
+		s := newSubject(t, d, "ulog", "INSERT_PACKET_FULL")
+		s.config.Ledger = sqldb.None
+		s.mustConnect(t)
+		go func() {
+			for from := 0; from < 20000; from += 5000 {
+				rows := make([]fieldsOf, 5000)
+				for i := range rows {
+					rows[i] = udp(from + i)
+				}
+				if err := s.conn.Write(context.Background(), s.block(rows...)); err != nil {
+					errs <- err
+					return
+				}
+			}
+			errs <- nil
+		}()
+	}
+	if err := errors.Join(<-errs, <-errs); err != nil {
+		t.Fatal(err)
+	}
+	n := d.Query(t, "select count(*) from ulog2 p join udp u on u._udp_id = p._id and u.udp_sport = 1024 + p.ip_id")[0][0]
+	if n != "40000" {
+		t.Errorf("%s of 40000 packets have the right ports", n)
+	}
+}
+
+// TestLedger: rows and ledger are one transaction, and a row that the server refuses
+// costs neither the connection nor the others.
+func TestLedger(t *testing.T) {
+	d := dbtest.Get(t, dbtest.MySQL).Database(t)
+	d.Exec(t, "create table t (_id bigint, oob_mark bigint, constraint c check (oob_mark <> 13))")
+	s := newSubject(t, d, "t", "INSERT")
+	s.mustConnect(t)
+	resume := func(epoch string, want uint64) {
+		t.Helper()
+		if upto, err := s.conn.Resume(t.Context(), epoch); err != nil || upto != want {
+			t.Errorf("Resume(%s) = %d, %v; want %d", epoch, upto, err, want)
+		}
+	}
+	mark := func(n uint64) fieldsOf { return fieldsOf{"oob_mark": num(n)} }
+	s.write(t, mark(1), mark(2))
+	resume("e1", 2)
+	resume("e2", 0)
+	var reject *plugin.RejectError
+	err := s.conn.Write(t.Context(), s.block(mark(3), mark(13)))
+	if !errors.As(err, &reject) || len(reject.Rows) != 0 {
+		t.Errorf("error %v, want a *plugin.RejectError without rows", err)
+	}
+	resume("e1", 2)
+	s.write(t, mark(5))
+	resume("e1", 5)
+	if got := fmt.Sprint(d.Query(t, "select oob_mark from t order by 1")); got != "[[1] [2] [5]]" {
+		t.Errorf("rows %s", got)
+	}
+	if got := fmt.Sprint(d.Query(t, "select source, epoch, upto, lost from ulogd_ledger")); got != "[[fw1/db1 e1 5 3]]" {
+		t.Errorf("ledger %s", got)
+	}
+}
+
+// TestChangedTable: rows are matched to columns by name, whatever has become of
+// the table, and what can't be stored is an error to connect anew after.
+func TestChangedTable(t *testing.T) {
+	d := dbtest.Get(t, dbtest.MySQL).Database(t)
+	d.Exec(t, "create table t (oob_mark bigint, oob_hook int, more int default 9)")
+	s := newSubject(t, d, "t", "INSERT")
+	s.mustConnect(t)
+	s.write(t, fieldsOf{"oob_mark": num(1), "oob_hook": num(2)})
+	d.Exec(t, "alter table t drop column oob_hook")
+	blk := s.block(fieldsOf{"oob_mark": num(3), "oob_hook": num(4)})
+	if err := s.conn.Write(t.Context(), blk); !errors.Is(err, plugin.ErrNotConnected) {
+		t.Errorf("error %v, want plugin.ErrNotConnected", err)
+	}
+	s.mustConnect(t)
+	if err := s.conn.Write(t.Context(), blk); err != nil {
+		t.Fatal(err)
+	}
+	s.logged(t, "lost columns, whose values are not stored: oob_hook")
+	if got := fmt.Sprint(d.Query(t, "select oob_mark, more from t order by 1")); got != "[[1 9] [3 9]]" {
+		t.Errorf("rows %s", got)
+	}
+}
+
+// TestConnectErrors say what to mend, and never the password.
+func TestConnectErrors(t *testing.T) {
+	d := dbtest.Get(t, dbtest.MySQL).Database(t)
+	for _, tt := range []struct {
+		name   string
+		change func(*Config)
+		want   string
+	}{
+		{"no table", func(c *Config) { c.Table = "nothing" }, "ulogd-migrate init"},
+		{"wrong password", func(c *Config) { c.Pass = "hunter2" }, "connect"},
+		{"no server", func(c *Config) { c.Host = "/nowhere" }, "connect"},
+		{"no password file", func(c *Config) { c.Login.PasswordFile = "/nowhere/file" }, "password_file"},
+	} {
+		s := newSubject(t, d, "t", "INSERT")
+		tt.change(&s.config)
+		err := s.connect(t)
+		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), d.Password) {
+			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+// TestProcedures: others than ulogd's own are called with the table's columns as
+// arguments, and views that a trigger or the server itself can fill are filled.
+func TestProcedures(t *testing.T) {
+	d := dbtest.Get(t, dbtest.MySQL).Database(t)
+	d.Exec(t, "create table t (mark bigint, prefix varchar(5))", "create view v as select 0 as _id, mark as oob_mark, prefix as oob_prefix from t")
+	d.Exec(t, []string{"create table direct (oob_mark bigint, oob_prefix varchar(5))",
+		"create function log_one(m bigint, p varchar(5)) returns int modifies sql data begin insert into t values (m, p); return 1; end",
+		"create procedure log_two(m bigint, p varchar(5)) begin insert into t values (m, p); end"}...)
+	for _, procedure := range []string{"log_one", "CALL log_two", "INSERT INTO direct"} {
+		s := newSubject(t, d, "v", procedure)
+		s.mustConnect(t)
+		s.next = 0
+		s.write(t, fieldsOf{"oob_mark": num(7), "oob_prefix": text("it's\\ long")}, fieldsOf{"oob_mark": num(8)})
+	}
+	if got := fmt.Sprint(d.Query(t, "select * from t union all select oob_mark, oob_prefix from direct order by 1")); strings.Count(got, "[7 it's\\]") != 3 || strings.Count(got, "[8 NULL]") != 3 {
+		t.Errorf("rows %s", got)
+	}
+}

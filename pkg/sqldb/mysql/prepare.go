@@ -17,7 +17,7 @@ func (c *conn) Prepare(ctx context.Context) error {
 	s := sqldb.ParseStatement(c.config.Procedure)
 	switch s.Mode {
 	case sqldb.Insert:
-		c.writer, c.how = &inserter{conn: c, into: c.table, prefix: "insert into " + quoteName(c.table.name)}, "by INSERT, many rows at once"
+		c.writer, c.how = &inserter{conn: c, into: c.table, prefix: "insert into " + quoteName(c.table.name), plain: true}, c.way(c.table)
 	case sqldb.InsertAs:
 		c.writer, c.how = &inserter{conn: c, into: c.table, prefix: s.Text}, "by the statement given, many rows at once"
 	default:
@@ -29,6 +29,14 @@ func (c *conn) Prepare(ctx context.Context) error {
 	c.planned = false
 	c.config.Log.Info(fmt.Sprintf("table %s: rows are stored %s", c.config.Table, c.how))
 	return nil
+}
+
+// way says how rows get into a table, for the log.
+func (c *conn) way(r relation) string {
+	if c.loadable(r) {
+		return "by LOAD DATA"
+	}
+	return "by INSERT, many rows at once"
 }
 
 // procedure stores rows by a routine, or as that would if it is known.
@@ -43,13 +51,13 @@ func (c *conn) procedure(ctx context.Context, s sqldb.Statement) error {
 		if err := w.discover(ctx); err != nil {
 			return err
 		}
-		c.writer, c.how = w, "by INSERT into the base tables, many rows at once, as "+s.Text+" would"
+		c.writer, c.how = w, c.way(w.relations["ulog2"])+", into the base tables, as "+s.Text+" would"
 	case flows:
 		r, err := c.relation(ctx, "ulog2_ct")
 		if err != nil {
 			return err
 		}
-		c.writer, c.how = &inserter{conn: c, into: r, rename: flowColumn, prefix: "insert into ulog2_ct"}, "by INSERT, many rows at once, as "+s.Text+" would"
+		c.writer, c.how = &inserter{conn: c, into: r, rename: flowColumn, prefix: "insert into ulog2_ct", plain: true}, c.way(r)+", as "+s.Text+" would"
 	default:
 		w := &caller{conn: c, statement: s}
 		if err := w.discover(ctx); err != nil {

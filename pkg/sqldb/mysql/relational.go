@@ -28,11 +28,16 @@ type relational struct {
 	macs   macs
 }
 
-// part is a base table with the statement for the rows of it.
+// part is a base table with the statement for the rows of it, or with the rows to
+// load.
 type part struct {
 	target
-	head string // the statement up to the rows
-	buf  []byte
+	table string
+	all   []string // columns, the packet's number and others among them
+	head  string   // the statement up to the rows
+	load  bool
+	rows  int
+	buf   []byte
 }
 
 // discover describes the base tables.
@@ -67,7 +72,7 @@ func (w *relational) plan(columns []string) error {
 // part finds the columns of a base table. The packet's number comes first, more
 // than its own columns last.
 func (w *relational) part(p *sqldb.Part, id string, more ...string) part {
-	var out part
+	out := part{table: p.Table}
 	for i, name := range p.Columns {
 		out.take(w.relations[p.Table], name, p.Sources[i])
 	}
@@ -75,18 +80,51 @@ func (w *relational) part(p *sqldb.Part, id string, more ...string) part {
 	if id != "" {
 		names = append([]string{id}, names...)
 	}
+	out.all = names
 	out.head = "insert into " + quoteName(p.Table) + " (" + quoteNames(names) + ") values "
 	return out
 }
 
-// row appends the beginning of a row.
+// begin empties the part.
+func (p *part) begin(load bool) { p.buf, p.rows, p.load = p.buf[:0], 0, load }
+
+// begin a row.
 func (p *part) row() {
-	if len(p.buf) == 0 {
-		p.buf = append(p.buf, p.head...)
+	switch {
+	case p.load:
+	case p.rows == 0:
+		p.buf = append(append(p.buf, p.head...), '(')
+	default:
+		p.buf = append(p.buf, ",("...)
+	}
+	p.rows++
+}
+
+// end a row.
+func (p *part) end() {
+	if p.load {
+		p.buf = append(p.buf, '\n')
+	} else {
+		p.buf = append(p.buf, ')')
+	}
+}
+
+// next goes to the next value of a row.
+func (p *part) next() {
+	if p.load {
+		p.buf = append(p.buf, '\t')
 	} else {
 		p.buf = append(p.buf, ',')
 	}
-	p.buf = append(p.buf, '(')
+}
+
+// values appends the part's own values.
+func (p *part) values(f *sqldb.Fitter, values []row.Value) {
+	if p.load {
+		p.buf = p.appendLoads(p.buf, f, values)
+	} else {
+		p.buf = p.appendLiterals(p.buf, f, values)
+	}
 }
 
 // add appends a row with the packet's number.
@@ -94,9 +132,22 @@ func (p *part) add(f *sqldb.Fitter, id uint64, values []row.Value) {
 	p.row()
 	p.buf = strconv.AppendUint(p.buf, id, 10)
 	if len(p.columns) > 0 {
-		p.buf = append(p.buf, ',')
+		p.next()
 	}
-	p.buf = append(p.appendLiterals(p.buf, f, values), ')')
+	p.values(f, values)
+	p.end()
+}
+
+// number appends a number, or NULL for 0.
+func (p *part) number(n uint64) {
+	switch {
+	case n > 0:
+		p.buf = strconv.AppendUint(p.buf, n, 10)
+	case p.load:
+		p.buf = append(p.buf, `\N`...)
+	default:
+		p.buf = append(p.buf, "NULL"...)
+	}
 }
 
 func (w *relational) done(committed bool) { w.macs.done(committed) }
@@ -132,15 +183,17 @@ func (w *relational) lookUp(ctx context.Context, blk *queue.Block) error {
 // packets stores packets from number from of the block on, and what belongs to
 // them. The server numbers the rows of one statement in their order.
 func (w *relational) packets(ctx context.Context, blk *queue.Block, from int) (n int, err error) {
-	w.packet.buf = w.packet.buf[:0]
-	for i := from; i < blk.Rows() && len(w.packet.buf) < w.conn.packet; i++ {
+	w.packet.begin(w.ordered && w.loadable(w.relations["ulog2"]))
+	for i := from; i < blk.Rows() && (w.packet.load || len(w.packet.buf) < w.conn.packet); i++ {
 		values, err := w.decode(blk, i, w.width)
 		if err != nil {
 			return 0, err
 		}
 		w.packet.row()
-		w.packet.buf = w.packet.appendLiterals(w.packet.buf, w.fitter, values)
-		w.packet.buf = append(w.macs.append(append(w.packet.buf, ','), i), ')')
+		w.packet.values(w.fitter, values)
+		w.packet.next()
+		w.packet.number(w.macs.id(i))
+		w.packet.end()
 		n++
 	}
 	first, err := w.send(ctx, &w.packet)
@@ -150,13 +203,16 @@ func (w *relational) packets(ctx context.Context, blk *queue.Block, from int) (n
 	return n, w.children(ctx, blk, from, n, first)
 }
 
-// send runs a part's statement. The result is the number of its first row.
+// send stores a part's rows. The result is the number of the first one, if the
+// server numbers them.
 func (w *relational) send(ctx context.Context, p *part) (first uint64, err error) {
-	if len(p.buf) == 0 {
+	if p.rows == 0 {
 		return 0, nil
 	}
+	if p.load {
+		return w.sendLoad(ctx, p)
+	}
 	result, err := w.exec(ctx, string(p.buf))
-	p.buf = p.buf[:0]
 	if err != nil {
 		return 0, err
 	}
@@ -164,10 +220,25 @@ func (w *relational) send(ctx context.Context, p *part) (first uint64, err error
 	return uint64(id), err
 }
 
+func (w *relational) sendLoad(ctx context.Context, p *part) (first uint64, err error) {
+	if err := w.load(ctx, p.table, p.all, p.rows, p.buf); err != nil || p != &w.packet {
+		return 0, err
+	}
+	rows, err := w.query(ctx, "select last_insert_id()")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(rows[0][0], 10, 64)
+}
+
 // children stores what belongs to n packets, of which the first has that number.
 func (w *relational) children(ctx context.Context, blk *queue.Block, from, n int, first uint64) error {
 	if first == 0 {
 		return errors.New("table ulog2: the server numbers no rows; make _id an auto_increment column")
+	}
+	w.hw.begin(w.loadable(w.relations["hwhdr"]))
+	for i := range w.kids {
+		w.kids[i].begin(w.loadable(w.relations[w.kids[i].table]))
 	}
 	for i := range n {
 		values, err := w.decode(blk, from+i, w.width)
@@ -270,16 +341,13 @@ func (m *macs) key(f *sqldb.Fitter, parts *sqldb.Relational, values []row.Value)
 	return dst
 }
 
-// append appends the number of packet i's addresses, or NULL.
-func (m *macs) append(dst []byte, i int) []byte {
+// id is the number of packet i's addresses, 0 if it has none.
+func (m *macs) id(i int) uint64 {
 	p := m.packets[i]
 	if p.key >= 0 {
-		p.id = m.found[p.key]
+		return m.found[p.key]
 	}
-	if p.id == 0 {
-		return append(dst, "NULL"...)
-	}
-	return strconv.AppendUint(dst, p.id, 10)
+	return p.id
 }
 
 // resolve looks missing addresses up, and makes rows for those that are new.

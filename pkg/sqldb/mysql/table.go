@@ -60,6 +60,7 @@ type inserter struct {
 	into   relation            // whose columns they are
 	rename func(string) string // from the columns of the rows to those
 	prefix string              // "insert into t", without the columns
+	plain  bool                // the prefix is just that
 
 	target
 	width int
@@ -88,6 +89,26 @@ func (w *inserter) plan(columns []string) error {
 func (w *inserter) done(bool) {}
 
 func (w *inserter) write(ctx context.Context, blk *queue.Block) error {
+	if w.plain && w.loadable(w.into) {
+		return w.loadAll(ctx, blk)
+	}
+	return w.insertAll(ctx, blk)
+}
+
+// loadAll loads all rows at once.
+func (w *inserter) loadAll(ctx context.Context, blk *queue.Block) error {
+	w.sql = w.sql[:0]
+	for i := range blk.Rows() {
+		values, err := w.decode(blk, i, w.width)
+		if err != nil {
+			return err
+		}
+		w.sql = append(w.appendLoads(w.sql, w.fitter, values), '\n')
+	}
+	return w.load(ctx, w.into.name, w.names, blk.Rows(), w.sql)
+}
+
+func (w *inserter) insertAll(ctx context.Context, blk *queue.Block) error {
 	head := w.prefix + " (" + quoteNames(w.names) + ") values "
 	w.sql = append(w.sql[:0], head...)
 	for i := range blk.Rows() {
