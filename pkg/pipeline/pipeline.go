@@ -216,7 +216,9 @@ func (bld builder) open(in config.Instance, spec plugin.Spec, t *tree) (opened, 
 		Zone:     p.env.Zone,
 		Hostname: p.env.Hostname,
 		Files:    &p.files,
-		Store:    p.env.Store,
+	}
+	if p.env.Store != nil {
+		env.Store = p.env.Store
 	}
 	if t != nil {
 		env.Source, env.Input, env.Rebind = t.source, t.gives, t.requestRebind

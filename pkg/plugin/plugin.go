@@ -7,11 +7,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
-	"github.com/ulogd-go/ulogd/pkg/fdstore"
 	"github.com/ulogd-go/ulogd/pkg/outfile"
 	"github.com/ulogd-go/ulogd/pkg/queue"
 	"github.com/ulogd-go/ulogd/pkg/stats"
@@ -111,6 +111,15 @@ const (
 	Sum                     // accounting objects
 )
 
+// Store keeps descriptors for the next process. Package fdstore has one.
+type Store interface {
+	// Take hands out the descriptors that an earlier process has kept under a
+	// name, in their order. They are the caller's.
+	Take(name string) []*os.File
+	// Keep stores descriptors under a name, in place of those that it had.
+	Keep(name string, fds ...int) error
+}
+
 // Env is what the daemon lends an instance. The fields are set before the
 // instance is opened and do not change.
 type Env struct {
@@ -123,7 +132,7 @@ type Env struct {
 	Files    *outfile.Set     // the files that outputs append to
 	Source   Source           // at the head of the stack; nil for a source itself
 	Input    Type             // what that source gives
-	Store    *fdstore.Store   // where sockets are kept for the next process; nil if nowhere
+	Store    Store            // where sockets are kept for the next process; nil if nowhere
 	State    string           // directory for what outlives the daemon; empty if there is none
 	Queue    string           // name of the output's queue, which no other output of the daemon has
 	// Rebind makes the pipeline call Bind of all instances again, soon, for an

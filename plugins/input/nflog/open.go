@@ -86,6 +86,9 @@ func (s *source) keep() {
 
 // adopt takes over a socket, and the numbering that goes with it.
 func (s *source) adopt() bool {
+	if s.env.Store == nil {
+		return false
+	}
 	files := s.env.Store.Take(s.storeName())
 	if len(files) == 0 {
 		return false

@@ -97,11 +97,12 @@ func (o *output) give() error {
 }
 
 // relax leaves syncing to checkpoints if there is a write-ahead log, which keeps
-// the database sound all the same. Without one SQLite's default stays.
+// the database sound all the same. Without one SQLite's default stays, and for rows
+// that are to survive a power cut, too.
 func (o *output) relax(ctx context.Context) error {
 	mode := ""
 	err := o.conn.query(ctx, "pragma journal_mode", "", func(v []driver.Value) { mode, _ = v[0].(string) })
-	if err != nil || mode != "wal" {
+	if err != nil || mode != "wal" || o.Durability == queue.Power {
 		return err
 	}
 	return o.conn.exec(ctx, "pragma synchronous=normal")
