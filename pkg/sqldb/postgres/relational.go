@@ -26,7 +26,6 @@ type relational struct {
 	kids   []part // as parts.Children
 	macs   macs
 	ids    []uint64
-	macIDs []uint64 // of each packet, 0 for none
 }
 
 // part is a base table with the rows for it.
