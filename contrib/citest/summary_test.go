@@ -67,10 +67,10 @@ func TestSummarizeDamaged(t *testing.T) {
 
 func TestLacks(t *testing.T) {
 	find := func(program string) (string, error) {
-		if program == "gcc" {
-			return "/usr/bin/gcc", nil
+		if program == "ulogd" {
+			return "", errors.New("not found")
 		}
-		return "", errors.New("not found")
+		return "/usr/bin/" + program, nil
 	}
 	got := lacks(needs, find)
 	if len(got) != 1 || !strings.Contains(got[0], "apt-get install ulogd2") {

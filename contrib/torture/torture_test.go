@@ -106,6 +106,73 @@ func TestServerKilled(t *testing.T) {
 	})
 }
 
+// TestConnectionCut: connections are cut before and after COMMIT. The daemon can't
+// know which it was, and stores each row once.
+func TestConnectionCut(t *testing.T) {
+	engines(t, func(t *testing.T, e dbtest.Engine) {
+		rnd := random(t)
+		fw := newFirewall(t)
+		var cuts [3]int
+		cut := func(int) dbtest.Cut {
+			c := dbtest.Cut(rnd.IntN(3))
+			cuts[c]++
+			return c
+		}
+		proxy := dbtest.NewProxy(t, dbtest.Get(t, e), cut)
+		db := newTarget(t, e, proxy.Socket)
+		d := newDaemon(t, fw, nil, db.config)
+		if err := os.WriteFile(filepath.Join(d.dir, "password"), []byte(db.Password), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.start(t)
+		for range times(12, 300) {
+			fw.send(t, 20)
+			sent := uint64(fw.sent)
+			d.await(t, "stored", func() bool { b := d.status(t); return b.written == sent })
+		}
+		db.settle(t, d)
+		t.Logf("%d commits came through, %d were cut before and %d after", cuts[dbtest.No], cuts[dbtest.Before], cuts[dbtest.After])
+		if cuts[dbtest.Before] == 0 || cuts[dbtest.After] == 0 {
+			t.Error("nothing was cut")
+		}
+	})
+}
+
+// TestNewColumn: a column that is added while the daemon runs is filled after
+// SIGHUP, with the very next packet.
+func TestNewColumn(t *testing.T) {
+	engines(t, func(t *testing.T, e dbtest.Engine) {
+		fw, db, d := setUp(t, e, nil, "")
+		db.Exec(t, "create table flat (_id int, oob_prefix varchar(32))")
+		text, err := os.ReadFile(d.conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = []byte(strings.NewReplacer(`table="ulog"`, `table="flat"`, "INSERT_PACKET_FULL", "INSERT").Replace(string(text)))
+		if err := os.WriteFile(d.conf, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.start(t)
+		fw.send(t, 3)
+		d.await(t, "stored", func() bool { return d.status(t).written == 3 })
+		db.Exec(t, "alter table flat add column udp_dport int", "alter table flat add column raw_pktlen int", "alter table flat add column local_hostname varchar(255)")
+		if err := d.cmd.Process.Signal(unix.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		d.await(t, "reopened", func() bool { return strings.Count(d.log(t), "table flat: rows are stored") == 2 })
+		fw.send(t, 2)
+		d.await(t, "stored", func() bool { return d.status(t).written == 5 })
+		host, err := os.Hostname()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := fmt.Sprint(db.Query(t, "select udp_dport, raw_pktlen, local_hostname, count(*) from flat group by 1, 2, 3 order by 4"))
+		if want := fmt.Sprintf("[[53 28 %s 2] [NULL NULL NULL 3]]", host); got != want {
+			t.Errorf("rows %s, want %s", got, want)
+		}
+	})
+}
+
 // TestRowsRefused: rows that the server refuses are in the file of rejected rows
 // once, although the daemon is killed in between.
 func TestRowsRefused(t *testing.T) {

@@ -323,3 +323,90 @@ func TestProcedures(t *testing.T) {
 		t.Errorf("rows %s", got)
 	}
 }
+
+// TestFailingValues stores each packet that ulogd loses (reference page "schemas",
+// section 6.6), in both layouts.
+func TestFailingValues(t *testing.T) {
+	long := strings.Repeat("0123456789", 4)
+	packets := []fieldsOf{
+		{"oob_prefix": text(long)},
+		{"oob_prefix": text(strings.Repeat("é", 32))},
+		{"oob_prefix": text("a\xff\x00b")},
+		{"oob_mark": num(0x80000000)},
+		{"ip_protocol": num(1), "icmp_type": num(5), "icmp_gateway": {Kind: row.IP4, Num: 0xc0a80001}},
+		{"ip_protocol": num(1), "icmp_type": num(3), "icmp_fragmtu": num(40000)},
+		{"ip_protocol": num(17), "udp_len": num(40000)},
+		{"ip_fragoff": num(0x8000)},
+		{"ip_protocol": num(132), "sctp_csum": num(0xdeadbeef)},
+		{"ip_protocol": num(132), "sctp_csum": num(0xbeef)},
+		{"ip_totlen": num(40028)},
+		{"raw_type": num(1), "mac_saddr_str": text("00:50:56:01:02:03"), "mac_daddr_str": text("00:0c:29:01:02:03"), "oob_protocol": num(34525), "ip6_fragoff": num(40000)},
+		{"ip6_fragoff": num(32760)},
+	}
+	for _, layout := range [][3]string{{"ulogd2", "ulog", "INSERT_PACKET_FULL"}, {"ulogd2-flat", "ulog2", "INSERT"}} {
+		d := dbtest.Get(t, dbtest.PostgreSQL).Database(t)
+		d.LoadOriginal(t, layout[0])
+		s := newSubject(t, d, layout[1], layout[2])
+		s.mustConnect(t)
+		for i, p := range packets {
+			if err := s.conn.Write(t.Context(), s.block(p)); err != nil {
+				t.Errorf("%s: packet %d: %v", layout[0], i, err)
+			}
+		}
+		s.write(t, packets...)
+		if got, want := d.Count(t, "ulog2"), fmt.Sprint(2*len(packets)); got != want {
+			t.Errorf("%s: %s packets, want %s", layout[0], got, want)
+		}
+		prefixes := fmt.Sprint(d.Query(t, "select oob_prefix from ulog2 where oob_prefix is not null order by _id"))
+		if want := fmt.Sprintf("[[%[1]s] [%[2]s] [a\ufffdb] [%[1]s] [%[2]s] [a\ufffdb]]", long[:32], strings.Repeat("é", 32)); prefixes != want {
+			t.Errorf("prefixes %s, want %s", prefixes, want)
+		}
+	}
+}
+
+// TestTables: a partitioned table, and one with other types than ulogd's.
+func TestTables(t *testing.T) {
+	d := dbtest.Get(t, dbtest.PostgreSQL).Database(t)
+	d.Exec(t, []string{
+		"create table parts (oob_time_sec bigint, ip_saddr inet, raw_mac varchar(80), oob_prefix varchar(2)) partition by range (oob_time_sec)",
+		"create table parts1 partition of parts for values from (0) to (10)",
+		"create table v1 (id integer, oob_time_sec timestamptz, ip_saddr bigint, raw_mac bytea, oob_prefix text)"}...)
+	want := map[string]string{
+		"parts": "[[5 192.0.2.1 00:01:ff łé]]",
+		"v1":    "[[1970-01-01 00:00:05 +0000 UTC 16908480 0x0001ff łé\t]]",
+	}
+	for _, table := range []string{"parts", "v1"} {
+		s := newSubject(t, d, table, "INSERT")
+		s.mustConnect(t)
+		s.write(t, fieldsOf{"oob_time_sec": num(5), "ip_saddr": {Kind: row.IP4, Num: 0xc0000201}, "raw_mac": {Kind: row.Raw, Bytes: []byte{0, 1, 255}}, "oob_prefix": text("łé\t")})
+		if got := fmt.Sprint(d.Query(t, "select oob_time_sec, ip_saddr, raw_mac, oob_prefix from "+table)); got != want[table] {
+			t.Errorf("%s: %s, want %s", table, got, want[table])
+		}
+	}
+}
+
+// TestNoLedger: rows are stored without a ledger, and a warning says what that
+// means.
+func TestNoLedger(t *testing.T) {
+	d := dbtest.Get(t, dbtest.PostgreSQL).Database(t)
+	d.Exec(t, "create table t (oob_mark bigint)")
+	admin := func(sql string) {
+		t.Helper()
+		if _, err := d.DB.Exec(sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, sql := range []string{"revoke create on schema public from public", "alter schema public owner to postgres", "grant insert, select on t to USER"} {
+		admin(strings.NewReplacer("USER", d.User, "DB", d.Name).Replace(sql))
+	}
+	s := newSubject(t, d, "t", "INSERT")
+	s.mustConnect(t)
+	s.logged(t, "at least once")
+	s.write(t, fieldsOf{"oob_mark": num(1)})
+	if upto, err := s.conn.Resume(t.Context(), "e1"); upto != 0 || err != nil {
+		t.Errorf("Resume: %d, %v", upto, err)
+	}
+	if got := d.Count(t, "t"); got != "1" {
+		t.Errorf("%s rows", got)
+	}
+}
