@@ -68,19 +68,22 @@ func checksum(header []byte) uint16 {
 	return ^uint16(sum + sum>>16)
 }
 
-// flood sends packets in bursts of some size until stop is closed. The result tells when it
-// has ended.
+// flood sends packets in bursts of random size until stop is closed. The result
+// is closed when it has ended.
 func (f *firewall) flood(t *testing.T, rnd *rand.Rand, perSecond int, stop <-chan struct{}) (done chan struct{}) {
 	done = make(chan struct{})
+	begin, sent := time.Now(), 0
 	go func() {
 		defer close(done)
 		for {
-			n := 1 + rnd.IntN(2*perSecond/100)
 			select {
 			case <-stop:
 				return
-			case <-time.After(10 * time.Millisecond):
+			case <-time.After(time.Duration(rnd.IntN(20)) * time.Millisecond):
+			}
+			if n := int(time.Since(begin).Seconds()*float64(perSecond)) - sent; n > 0 {
 				f.send(t, n)
+				sent += n
 			}
 		}
 	}()
