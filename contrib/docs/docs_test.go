@@ -167,6 +167,7 @@ func TestTomlExample(t *testing.T) {
 func inForce(text string) string {
 	text = regexp.MustCompile(`(?m)^# ([a-z0-9_]+ = )`).ReplaceAllString(text, "$1")
 	text = regexp.MustCompile(`(?m)^  # "`).ReplaceAllString(text, `  "`)
+	text = strings.ReplaceAll(text, `dbtype = ""  # required`, `dbtype = "pgsql"`)
 	return regexp.MustCompile(`(?m)^([a-z0-9_]+) = ""  # required$`).ReplaceAllString(text, `$1 = "x"`)
 }
 
