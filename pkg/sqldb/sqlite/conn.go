@@ -116,6 +116,29 @@ func (c *conn) prepare(ctx context.Context, sql string) (statement, error) {
 	return s.(statement), nil
 }
 
+// insert is a statement that inserts rows.
+type insert struct {
+	sql      string
+	compiled statement
+}
+
+// close gives the statement up, if there is one. An error would repeat that of the
+// last row.
+func (i *insert) close() {
+	if i.compiled != nil {
+		_ = i.compiled.Close()
+	}
+	*i = insert{}
+}
+
+// compile prepares a statement in place of the one that was there.
+func (i *insert) compile(ctx context.Context, c *conn, sql string) (err error) {
+	i.close()
+	i.sql = sql
+	i.compiled, err = c.prepare(ctx, sql)
+	return err
+}
+
 // rollback ends a transaction. The error would be that SQLite has done so
 // itself, as it does after some errors.
 func (c *conn) rollback() { _ = c.exec(context.Background(), "rollback") }

@@ -45,21 +45,23 @@ type Output struct {
 	bound   []string // the columns that seen had when keys were last declared
 
 	// Of the present connection.
-	conn      *conn
-	files     files
-	layout    string // for which the statement is prepared
-	statement string
-	insert    statement
-	fields    []field // of the layout's columns
-	values    []row.Value
-	args      []driver.NamedValue
+	conn   *conn
+	files  files
+	layout string  // for which the statements are prepared
+	fields []field // of the layout's columns
+	width  int     // how many of them the table has
+	atOnce int     // rows of a statement
+	many   insert  // for atOnce rows
+	one    insert  // for the rest
+	values []row.Value
+	args   []driver.NamedValue // of atOnce rows
 }
 
 // field is a column of a layout.
 type field struct {
 	column
 	natural bool // an IPv4 address is the number that people expect
-	place   int  // in args, or -1 if the table has no such column
+	place   int  // in a row's args, or -1 if the table has no such column
 }
 
 // NewOutput makes an output. Nothing is opened yet.
