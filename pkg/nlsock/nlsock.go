@@ -109,6 +109,16 @@ func (s *Socket) Control(f func(fd int)) error {
 	return s.raw.Control(func(fd uintptr) { f(int(fd)) })
 }
 
+// Join has the socket receive what is sent to a multicast group, numbered from 1.
+func (s *Socket) Join(group int) error {
+	return s.conn.SetsockoptInt(unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group)
+}
+
+// Leave ends Join.
+func (s *Socket) Leave(group int) error {
+	return s.conn.SetsockoptInt(unix.SOL_NETLINK, unix.NETLINK_DROP_MEMBERSHIP, group)
+}
+
 // SetReadBuffer sets the size of the receive buffer, past the system's limit if
 // the process may (CAP_NET_ADMIN). The result is what the kernel made of it,
 // which counts its own overhead and so is about twice the size asked for.
