@@ -28,6 +28,9 @@ type Socket struct {
 	// Overrun is called when the kernel reports that it had to drop messages
 	// because the receive buffer was full. At first it does nothing.
 	Overrun func()
+	// AnySender has Receive hand out datagrams of other processes, too, as those
+	// that stand in for a kernel in tests.
+	AnySender bool
 	// Peek has Receive leave each datagram in the socket until Consume, so that
 	// it is not lost with the process.
 	Peek bool
@@ -109,6 +112,16 @@ func (s *Socket) Control(f func(fd int)) error {
 	return s.raw.Control(func(fd uintptr) { f(int(fd)) })
 }
 
+// Join has the socket receive what is sent to a multicast group, numbered from 1.
+func (s *Socket) Join(group int) error {
+	return s.conn.SetsockoptInt(unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group)
+}
+
+// Leave ends Join.
+func (s *Socket) Leave(group int) error {
+	return s.conn.SetsockoptInt(unix.SOL_NETLINK, unix.NETLINK_DROP_MEMBERSHIP, group)
+}
+
 // SetReadBuffer sets the size of the receive buffer, past the system's limit if
 // the process may (CAP_NET_ADMIN). The result is what the kernel made of it,
 // which counts its own overhead and so is about twice the size asked for.
@@ -152,7 +165,7 @@ func (s *Socket) Receive(buf []byte, block bool) (int, error) {
 			s.Overrun()
 		case err != nil || n == 0:
 			return 0, err
-		case s.from.Pid != 0:
+		case s.from.Pid != 0 && !s.AnySender:
 			s.Foreign++
 			s.consume()
 		case n > cap(buf)-len(buf):

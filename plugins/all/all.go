@@ -16,6 +16,7 @@ import (
 	_ "github.com/ulogd-go/ulogd/plugins/filter/printpkt"
 	_ "github.com/ulogd-go/ulogd/plugins/input/nflog"
 	_ "github.com/ulogd-go/ulogd/plugins/input/replay"
+	_ "github.com/ulogd-go/ulogd/plugins/input/ulog"
 	_ "github.com/ulogd-go/ulogd/plugins/output/gprint"
 	_ "github.com/ulogd-go/ulogd/plugins/output/json"
 	_ "github.com/ulogd-go/ulogd/plugins/output/logemu"
