@@ -74,9 +74,10 @@ const (
 
 // Message is one netlink message; Body is what follows its header.
 type Message struct {
-	Type uint16
-	Seq  uint32
-	Body []byte
+	Type  uint16
+	Flags uint16
+	Seq   uint32
+	Body  []byte
 }
 
 // NextMessage splits the first message off a datagram. It reports false at the
@@ -91,9 +92,10 @@ func NextMessage(datagram []byte) (m Message, rest []byte, ok bool) {
 		return Message{}, datagram, false
 	}
 	m = Message{
-		Type: binary.NativeEndian.Uint16(datagram[4:]),
-		Seq:  binary.NativeEndian.Uint32(datagram[8:]),
-		Body: datagram[HeaderLen:n],
+		Type:  binary.NativeEndian.Uint16(datagram[4:]),
+		Flags: binary.NativeEndian.Uint16(datagram[6:]),
+		Seq:   binary.NativeEndian.Uint32(datagram[8:]),
+		Body:  datagram[HeaderLen:n],
 	}
 	return m, datagram[min(align(n), len(datagram)):], true
 }

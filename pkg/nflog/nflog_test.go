@@ -29,8 +29,8 @@ func TestNextMessage(t *testing.T) {
 		binary.NativeEndian.PutUint32(m, n)
 		return m
 	}
-	first := Message{TypePacket, 7, []byte("abcde")}
-	last := Message{TypeDone, 7, []byte{0, 0, 0, 0}}
+	first := Message{TypePacket, 0, 7, []byte("abcde")}
+	last := Message{TypeDone, 0, 7, []byte{0, 0, 0, 0}}
 	tests := []struct {
 		name     string
 		datagram []byte
@@ -41,7 +41,7 @@ func TestNextMessage(t *testing.T) {
 		{"one", one, []Message{first}, 0},
 		{"several and the end", slices.Concat(one, one, done), []Message{first, first, last}, 0},
 		{"without the padding at the end", one[:HeaderLen+5], []Message{first}, 0},
-		{"no body", AppendMessage(nil, TypeNoop, 1, nil), []Message{{TypeNoop, 1, []byte{}}}, 0},
+		{"no body", AppendMessage(nil, TypeNoop, 1, nil), []Message{{TypeNoop, 0, 1, []byte{}}}, 0},
 		{"cut header", append(slices.Clone(one), one[:15]...), []Message{first}, 15},
 		{"cut body", one[:HeaderLen+4], nil, HeaderLen + 4},
 		{"length 0", lying(0), nil, len(one)},

@@ -142,6 +142,10 @@ func (s *Socket) Interrupt() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) }
 // Resume undoes Interrupt.
 func (s *Socket) Resume() error { return s.conn.SetReadDeadline(time.Time{}) }
 
+// Deadline makes Receive return os.ErrDeadlineExceeded at that time; never if it is
+// zero. It undoes an earlier Interrupt.
+func (s *Socket) Deadline(t time.Time) error { return s.conn.SetReadDeadline(t) }
+
 // Close closes the socket.
 func (s *Socket) Close() error { return s.conn.Close() }
 
@@ -246,21 +250,10 @@ const answerTime = 5 * time.Second
 func (s *Socket) Request(typ uint16, body []byte) error {
 	defer func(peek bool) { s.Peek = peek }(s.Peek)
 	s.Peek = false
-	s.seq++
+	if err := s.send(typ, netlink.Acknowledge, body); err != nil {
+		return err
+	}
 	sequence := s.seq
-	message, err := netlink.Message{
-		Header: netlink.Header{
-			Length: uint32(headerLen + len(body)), Type: netlink.HeaderType(typ),
-			Flags: netlink.Request | netlink.Acknowledge, Sequence: sequence, PID: s.portID,
-		},
-		Data: body,
-	}.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	if err := s.conn.Sendto(context.Background(), message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return err
-	}
 	if err := s.conn.SetReadDeadline(time.Now().Add(answerTime)); err != nil {
 		return err
 	}
@@ -283,6 +276,28 @@ func (s *Socket) Request(typ uint16, body []byte) error {
 			s.kept = append(s.kept, bytes.Clone(buf[:n]))
 		}
 	}
+}
+
+// Dump sends a request for a list. The answer comes by Receive, in messages whose
+// sequence number is the result; the last is of type NLMSG_DONE.
+func (s *Socket) Dump(typ uint16, body []byte) (sequence uint32, err error) {
+	err = s.send(typ, netlink.Dump, body)
+	return s.seq, err
+}
+
+func (s *Socket) send(typ uint16, flags netlink.HeaderFlags, body []byte) error {
+	s.seq++
+	message, err := netlink.Message{
+		Header: netlink.Header{
+			Length: uint32(headerLen + len(body)), Type: netlink.HeaderType(typ),
+			Flags: netlink.Request | flags, Sequence: s.seq, PID: s.portID,
+		},
+		Data: body,
+	}.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	return s.conn.Sendto(context.Background(), message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 }
 
 // answer tells whether a datagram is the acknowledgement of the request with
