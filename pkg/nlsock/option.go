@@ -9,16 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Join subscribes to a multicast group.
-func (s *Socket) Join(group int) error {
-	return s.conn.SetsockoptInt(unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group)
-}
-
-// Leave ends a subscription. What was received by then is still there.
-func (s *Socket) Leave(group int) error {
-	return s.conn.SetsockoptInt(unix.SOL_NETLINK, unix.NETLINK_DROP_MEMBERSHIP, group)
-}
-
 // Reliable has the sender of a multicast hear that it did not fit the receive
 // buffer, so that it may come back to it, in place of this socket.
 // See netlink(7), NETLINK_BROADCAST_ERROR and NETLINK_NO_ENOBUFS.
