@@ -15,6 +15,7 @@ import (
 	_ "github.com/ulogd-go/ulogd/plugins/filter/mark"
 	_ "github.com/ulogd-go/ulogd/plugins/filter/printflow"
 	_ "github.com/ulogd-go/ulogd/plugins/filter/printpkt"
+	_ "github.com/ulogd-go/ulogd/plugins/input/nfacct"
 	_ "github.com/ulogd-go/ulogd/plugins/input/nfct"
 	_ "github.com/ulogd-go/ulogd/plugins/input/nflog"
 	_ "github.com/ulogd-go/ulogd/plugins/input/replay"
