@@ -51,6 +51,10 @@ var stackExamples = []stackExample{
 		"ct1:NFCT,ip2str1:IP2STR,flow1:PRINTFLOW,emu1:LOGEMU"},
 	{"Who had which public address and port, and when: see contrib/nat-log.",
 		"ct1:NFCT,ip2str1:IP2STR,json1:JSON"},
+	{"Packets from the ULOG target, which kernels had up to 3.16.",
+		"ulog1:ULOG,base1:BASE,ip2str1:IP2STR,print1:PRINTPKT,emu1:LOGEMU"},
+	{"Accounting objects, which rules count into.",
+		"nfacct1:NFACCT,json1:JSON"},
 	{"The packets of a capture file in place of the kernel's.",
 		"replay1:REPLAY,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,print1:PRINTPKT,emu1:LOGEMU"},
 }
