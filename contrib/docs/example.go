@@ -41,6 +41,8 @@ var stackExamples = []stackExample{
 		"log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,mac1:HWHDR,pgsql1:PGSQL"},
 	{"The same in MySQL or MariaDB.",
 		"log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2bin1:IP2BIN,mac1:HWHDR,mysql1:MYSQL"},
+	{"The same in a database whose kind an option names.",
+		"log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,mac1:HWHDR,dbi1:DBI"},
 	{"Every key on a line of its own, or all of them on one line.",
 		"log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,op1:OPRINT"},
 	{"",

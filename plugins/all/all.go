@@ -20,6 +20,7 @@ import (
 	_ "github.com/ulogd-go/ulogd/plugins/input/nflog"
 	_ "github.com/ulogd-go/ulogd/plugins/input/replay"
 	_ "github.com/ulogd-go/ulogd/plugins/input/ulog"
+	_ "github.com/ulogd-go/ulogd/plugins/output/dbi"
 	_ "github.com/ulogd-go/ulogd/plugins/output/gprint"
 	_ "github.com/ulogd-go/ulogd/plugins/output/graphite"
 	_ "github.com/ulogd-go/ulogd/plugins/output/ipfix"
