@@ -143,7 +143,7 @@ func check(e Engine, v Version, o Options) error {
 // Statement is one statement of SQL, without a semicolon.
 type Statement struct {
 	SQL    string
-	Object // that it makes; without a name if it makes none
+	Object // that it makes; without a name if it makes none, or a partition
 }
 
 // Object is something in a database that has a name.
@@ -168,7 +168,7 @@ func split(text string) (list []Statement) {
 			continue
 		}
 		out := Statement{SQL: s}
-		if m := create.FindStringSubmatch(s); m != nil {
+		if m := create.FindStringSubmatch(s); m != nil && !strings.Contains(s, " partition of ") {
 			out.Object = Object{m[1], m[2]}
 		}
 		list = append(list, out)

@@ -1,6 +1,6 @@
 {{/* The schema of ulogd 1: one table with numbers for addresses. */}}
--- {{.Mark}}. IPv4 packets, one row each.
-create table ulog (
+-- IPv4 packets, one row each.
+create table ulog ( -- {{.Mark}}
   raw_mac varchar(255),
   oob_time_sec int unsigned,
   oob_time_usec int unsigned,

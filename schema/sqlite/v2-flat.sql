@@ -1,6 +1,6 @@
 {{/* The flat schema, under the names that PostgreSQL has, with addresses as texts. */}}
--- {{.Mark}}. Packets, one row each.
-create table ulog2 (
+-- Packets, one row each.
+create table ulog2 ( -- {{.Mark}}
   _id integer primary key,
   oob_time_sec integer,
   oob_time_usec integer,

@@ -1,6 +1,6 @@
 {{/* The two tables that come with ulogd 2. */}}
--- {{.Mark}}. Connections, one row for each event.
-create table ulog_ct (
+-- Connections, one row for each event.
+create table ulog_ct ( -- {{.Mark}}
   flow_start_sec int unsigned,
   flow_start_usec int unsigned,
   flow_end_sec int unsigned,

@@ -54,7 +54,7 @@ const (
 	flowBodies   = "10fe70236f57d1b24b9765b3702c7415"
 )
 
-// stock tells what a routine does.
+// stock tells what a routine does, and in unread why that can't be told.
 func (c *conn) stock(ctx context.Context, s sqldb.Statement) (known, error) {
 	r, ok := stockRoutines[strings.ToLower(s.Text)]
 	if !ok || s.Mode != sqldb.Select || !c.table.begins(r.columns) {
@@ -64,8 +64,8 @@ func (c *conn) stock(ctx context.Context, s sqldb.Statement) (known, error) {
 	if err != nil {
 		return unknown, err
 	}
-	if print == "" {
-		c.config.Log.Warn(fmt.Sprintf("the body of %s can't be read, so it can't be known for ulogd's; rows are much faster if it is (grant the right to read it: SHOW CREATE ROUTINE, in MySQL SHOW_ROUTINE, in old versions SELECT on mysql.proc; or say direct=yes)", s.Text))
+	if c.unread = ""; print == "" {
+		c.unread = fmt.Sprintf("the body of %s can't be read, so it can't be known for ulogd's; rows are much faster if it is (grant the right to read it: SHOW CREATE ROUTINE, in MySQL SHOW_ROUTINE, in old versions SELECT on mysql.proc; or say direct=yes)", s.Text)
 	}
 	if !c.config.Direct.Stock(print, r.bodies) {
 		return unknown, nil

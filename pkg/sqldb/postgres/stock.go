@@ -59,7 +59,7 @@ const (
 	sumBodies    = "e498268cf96ea59f401ad612434540c5"
 )
 
-// stock tells what a routine does.
+// stock tells what a routine does, and in unread why that can't be told.
 func (c *conn) stock(ctx context.Context, s sqldb.Statement) (known, error) {
 	r, ok := stockRoutines[strings.ToLower(s.Text)]
 	if !ok || s.Mode != sqldb.Select || !c.table.begins(r.columns) {
@@ -69,8 +69,8 @@ func (c *conn) stock(ctx context.Context, s sqldb.Statement) (known, error) {
 	if err != nil {
 		return unknown, err
 	}
-	if print == "" {
-		c.config.Log.Warn(fmt.Sprintf("there are several functions %s, or of those that it calls, so it can't be known for ulogd's; rows are much faster if it is (drop the others, or say direct=yes)", s.Text))
+	if c.unread = ""; print == "" {
+		c.unread = fmt.Sprintf("there are several functions %s, or of those that it calls, so it can't be known for ulogd's; rows are much faster if it is (drop the others, or say direct=yes)", s.Text)
 	}
 	if !c.config.Direct.Stock(print, r.bodies) {
 		return unknown, nil

@@ -15,8 +15,10 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
+	"github.com/ulogd-go/ulogd/pkg/retention"
 	"github.com/ulogd-go/ulogd/pkg/row"
 	"github.com/ulogd-go/ulogd/pkg/sqldb"
+	"github.com/ulogd-go/ulogd/schema"
 )
 
 func init() {
@@ -39,6 +41,7 @@ type options struct {
 	BatchTime   time.Duration `toml:"batch_time" extra:"true" doc:"how long a row may wait for others to share its transaction"`
 	BusyTimeout time.Duration `toml:"busy_timeout" extra:"true" doc:"how long to wait for a lock of another program before the transaction is tried anew"`
 	Ledger      string        `toml:"ledger" extra:"true" doc:"table, made if it is not there, that says how far each logger has come, so that each row is stored exactly once; none does without, and a row may be stored twice after the daemon was killed"`
+	Retention   retention.Age `toml:"retention" extra:"true" doc:"how old rows may get, such as 90d: older ones are deleted, few at a time; off keeps all"`
 	queue.Options
 }
 
@@ -49,6 +52,7 @@ type output struct {
 	options
 	env     *plugin.Env
 	encoder row.Encoder // the pipeline's
+	retain  retention.Worker
 
 	mu      sync.Mutex
 	seen    table    // as it was last seen, or as it will be made
@@ -87,6 +91,7 @@ func open(o options, env *plugin.Env) (plugin.Output, error) {
 	}
 	out := &output{options: o, env: env}
 	out.encoder.Constants = map[string]string{"local.hostname": env.Hostname}
+	out.retain = retention.Worker{Engine: schema.SQLite, Table: o.Table, Age: o.Retention, Open: out.open, Now: env.Now, Log: env.Log}
 	return out, nil
 }
 
