@@ -57,9 +57,8 @@ func made(t *testing.T, e schema.Engine, v schema.Version, o schema.Options) *db
 		engine = dbtest.PostgreSQL
 	}
 	d := dbtest.Get(t, engine).Database(t)
-	for _, s := range statements(t, e, v, o) {
-		d.Exec(t, s.SQL)
-	}
+	o.Now = now
+	d.LoadOurs(t, v, o)
 	return d
 }
 

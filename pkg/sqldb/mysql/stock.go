@@ -38,7 +38,7 @@ var stockRoutines = map[string]stockRoutine{
 		calls: []string{"insert_ip_packet_full", "packet_add_tcp_full", "packet_add_udp", "packet_add_sctp", "packet_add_icmp", "packet_add_icmpv6",
 			"packet_add_hardware_header", "insert_or_select_mac"},
 		columns: sqldb.WithForm(sqldb.PacketColumns, "bin"),
-		bodies:  []string{packetBodies},
+		bodies:  []string{packetBodies, ourPacketBodies},
 	},
 	"insert_ct": {
 		does:    flows,
@@ -47,11 +47,12 @@ var stockRoutines = map[string]stockRoutine{
 	},
 }
 
-// Fingerprints of the routines as ulogd 2.0.2 to 2.0.9 ship them. What differs
-// between these are types of parameters, not bodies.
+// Fingerprints of the routines as ulogd 2.0.2 to 2.0.9 ship them, and of ours in
+// package schema. What differs between ulogd's are types of parameters, not bodies.
 const (
-	packetBodies = "6bb18f595cc03c479f4195cc7792c8e0"
-	flowBodies   = "10fe70236f57d1b24b9765b3702c7415"
+	packetBodies    = "6bb18f595cc03c479f4195cc7792c8e0"
+	ourPacketBodies = "eb989a9a3f87af41dbfb382afbab7ef0"
+	flowBodies      = "10fe70236f57d1b24b9765b3702c7415" // ours is the same
 )
 
 // stock tells what a routine does, and in unread why that can't be told.
