@@ -25,16 +25,17 @@ func (o *Output) Connect(ctx context.Context) error {
 	if o.unseen != nil {
 		return o.wrap(o.unseen)
 	}
-	if err := errors.Join(o.Close(), writable(o.config.DB)); err != nil {
+	if err := errors.Join(o.disconnect(), writable(o.config.DB)); err != nil {
 		return err
 	}
 	if err := o.connect(ctx); err != nil {
-		_ = o.Close() // the first error says why
+		_ = o.disconnect() // the first error says why
 		if transient(err) {
 			return fmt.Errorf("%w: %w", plugin.ErrNotConnected, o.wrap(err))
 		}
 		return o.wrap(err)
 	}
+	o.retain.Start()
 	return nil
 }
 
@@ -320,8 +321,13 @@ func (o *Output) current(ctx context.Context) error {
 // tries the same.
 func (o *Output) Reopen() error { return o.Connect(context.Background()) }
 
-// Close gives the database up.
+// Close gives the database up, and ends the removal of old rows.
 func (o *Output) Close() error {
+	o.retain.Stop()
+	return o.disconnect()
+}
+
+func (o *Output) disconnect() error {
 	if o.conn == nil {
 		return nil
 	}
