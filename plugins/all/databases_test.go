@@ -16,18 +16,31 @@ import (
 
 	"github.com/ulogd-go/ulogd/contrib/dbtest"
 	"github.com/ulogd-go/ulogd/contrib/lab"
+	"github.com/ulogd-go/ulogd/schema"
 )
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// layouts are the schemas that ulogd ships, and how it is told to fill them.
-var layouts = []struct{ schema, table, procedure string }{
-	{"ulogd2", "ulog", "INSERT_PACKET_FULL"},
-	{"ulogd2-flat", "ulog2", "INSERT"},
+// layouts are the schemas that ulogd ships, and ours, and how ulogd is told to fill
+// them. With a column for the host it needs the view of the flat table, which does
+// not have that.
+var layouts = []struct {
+	schema, table, procedure string
+	relational               bool
+	load                     func(*testing.T, *dbtest.Database)
+}{
+	{"ulogd2", "ulog", "INSERT_PACKET_FULL", true, func(t *testing.T, d *dbtest.Database) { d.LoadOriginal(t, "ulogd2") }},
+	{"ulogd2-flat", "ulog2", "INSERT", false, func(t *testing.T, d *dbtest.Database) { d.LoadOriginal(t, "ulogd2-flat") }},
+	{"ours", "ulog", "INSERT_PACKET_FULL", true, func(t *testing.T, d *dbtest.Database) {
+		d.LoadOurs(t, schema.V2, schema.Options{Daily: true, Host: true})
+	}},
+	{"ours-flat", "ulog", "INSERT", false, func(t *testing.T, d *dbtest.Database) {
+		d.LoadOurs(t, schema.V2Flat, schema.Options{Daily: true, Host: true, V1Views: true})
+	}},
 }
 
 // TestDatabases has Debian's ulogd and ours fill databases of the original schemas
-// with the same packets, and compares all tables.
+// and of our own with the same packets, and compares all tables.
 func TestDatabases(t *testing.T) {
 	needOriginal(t)
 	ours := buildOurs(t)
@@ -52,8 +65,14 @@ func TestDatabases(t *testing.T) {
 				var dbs [2]*dbtest.Database
 				for i, program := range []string{original, ours} {
 					dbs[i] = server.Database(t)
-					dbs[i].LoadOriginal(t, l.schema)
-					runOn(t, ns, program, dbs[i], uint16(1+i), l.table, l.procedure)
+					l.load(t, dbs[i])
+					more := ""
+					if program == ours && strings.HasPrefix(l.schema, "ours") {
+						// An old row, which retention removes.
+						dbs[i].Exec(t, "insert into ulog2 (oob_time_sec) values (1)")
+						more = `retention="90d"`
+					}
+					runOn(t, ns, program, dbs[i], uint16(1+i), l.table, l.procedure, more)
 				}
 				sendFitting(t, peer, e, 1500)
 				matched, err := hits.Packets()
@@ -63,8 +82,13 @@ func TestDatabases(t *testing.T) {
 				for i, db := range dbs {
 					awaitRows(t, db, fmt.Sprint(matched), []string{"ulogd", "ours"}[i])
 				}
-				if diff := cmp.Diff(contents(t, dbs[0], l.schema), contents(t, dbs[1], l.schema)); diff != "" {
+				if diff := cmp.Diff(contents(t, dbs[0], l.relational), contents(t, dbs[1], l.relational)); diff != "" {
 					t.Errorf("ulogd's rows and ours (-want +got):\n%s", diff[:min(len(diff), 5000)])
+				}
+				if l.schema == "ours" {
+					if n := dbs[1].Count(t, "ulog2 where local_hostname is null"); n != "0" {
+						t.Errorf("%s rows do not say which host they are from", n)
+					}
 				}
 				t.Logf("%d packets compared", matched)
 			})
@@ -72,8 +96,8 @@ func TestDatabases(t *testing.T) {
 	}
 }
 
-// runOn starts a daemon that fills a database.
-func runOn(t *testing.T, ns *lab.NS, program string, db *dbtest.Database, group uint16, table, procedure string) {
+// runOn starts a daemon that fills a database; more are options of its output.
+func runOn(t *testing.T, ns *lab.NS, program string, db *dbtest.Database, group uint16, table, procedure, more string) {
 	t.Helper()
 	dir := t.TempDir()
 	plugin, convert, alter := "PGSQL", "ip2str1:IP2STR", "alter role %s password 'plain'"
@@ -100,7 +124,8 @@ user="%s"
 pass="plain"
 table="%s"
 procedure="%s"
-`, dir, convert, plugin, group, db.Name, host, db.User, table, procedure)
+%s
+`, dir, convert, plugin, group, db.Name, host, db.User, table, procedure, more)
 	if program == original {
 		for _, so := range []string{"inppkt_NFLOG", "raw2packet_BASE", "filter_IFINDEX", "filter_IP2STR", "filter_IP2BIN", "filter_HWHDR", "output_" + plugin} {
 			text = strings.Replace(text, "stack=", fmt.Sprintf("plugin=\"/usr/lib/x86_64-linux-gnu/ulogd/ulogd_%s.so\"\nstack=", so), 1)
@@ -192,15 +217,15 @@ func awaitRows(t *testing.T, db *dbtest.Database, want, who string) {
 }
 
 // contents are the rows of all tables, without ids of hardware addresses, which
-// ulogd wastes, and times of insertion.
-func contents(t *testing.T, db *dbtest.Database, schema string) (lines []string) {
+// ulogd wastes, times of insertion, and the host, which it does not know.
+func contents(t *testing.T, db *dbtest.Database, relational bool) (lines []string) {
 	t.Helper()
 	names := []string{"ulog2"}
-	if schema == "ulogd2" {
+	if relational {
 		names = []string{"ulog", "ulog2", "mac", "hwhdr", "tcp", "udp", "sctp", "icmp", "icmpv6"}
 	}
 	for _, name := range names {
-		for _, line := range db.Dump(t, name, "timestamp", "mac_id", "_mac_id") {
+		for _, line := range db.Dump(t, name, "timestamp", "mac_id", "_mac_id", "local_hostname") {
 			if name == "hwhdr" && strings.Contains(line, "raw_type=NULL raw_header=NULL") {
 				continue
 			}
