@@ -1,4 +1,4 @@
-package sqlite3
+package sqlite
 
 import (
 	"context"
@@ -73,9 +73,9 @@ func dial(ctx context.Context, path, mode string, wait time.Duration) (*conn, er
 }
 
 // open is a pool of connections beside the one that stores rows, for retention.
-func (o *output) open() (*sql.DB, error) {
-	file := (&url.URL{Path: o.DB}).EscapedPath()
-	return sql.Open("sqlite", fmt.Sprintf("file:%s?mode=rw&_pragma=busy_timeout(%d)&_txlock=immediate", file, o.BusyTimeout.Milliseconds()))
+func (o *Output) open() (*sql.DB, error) {
+	file := (&url.URL{Path: o.config.DB}).EscapedPath()
+	return sql.Open("sqlite", fmt.Sprintf("file:%s?mode=rw&_pragma=busy_timeout(%d)&_txlock=immediate", file, o.config.BusyTimeout.Milliseconds()))
 }
 
 // exec runs one or more statements.
