@@ -40,6 +40,7 @@ const (
 // dump is a dump of all connections, which has a socket of its own.
 type dump struct {
 	sock  *nlsock.Socket // nil until the first dump
+	buf   []byte         // for a part of the answer
 	state state
 	kind
 	number   uint32 // of dumps so far; it does not wrap in a lifetime
@@ -59,6 +60,7 @@ func (s *source) startDump(k kind) (err error) {
 		if d.sock, err = nlsock.Dial(unix.NETLINK_NETFILTER, s.NetNS); err != nil {
 			return fmt.Errorf("netlink socket: %w", err)
 		}
+		d.buf = make([]byte, bufferSize)
 	}
 	typ := uint16(ctnetlink.TypeGet)
 	if k == dumpReset {
@@ -106,14 +108,14 @@ func (s *source) readDump(b *event.Batch) {
 	err := d.sock.Deadline(time.Now().Add(answerTime))
 	var n int
 	if err == nil {
-		n, err = d.sock.Receive(s.buf[:0], true)
+		n, err = d.sock.Receive(d.buf[:0], true)
 	}
 	s.tick()
 	if err != nil {
 		s.dumpFailed(fmt.Errorf("dump connections: %w", err))
 		return
 	}
-	for datagram := s.buf[:n]; len(datagram) > 0; {
+	for datagram := d.buf[:n]; len(datagram) > 0; {
 		m, rest, ok := nflog.NextMessage(datagram)
 		if !ok {
 			s.malformed.Add(1)
