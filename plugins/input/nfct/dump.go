@@ -39,7 +39,7 @@ const (
 
 // dump is a dump of all connections, which has a socket of its own.
 type dump struct {
-	sock  *nlsock.Socket // nil until the first dump
+	sock  *nlsock.Socket // nil before Open, and for a capture
 	buf   []byte         // for a part of the answer
 	state state
 	kind
@@ -53,15 +53,18 @@ type dump struct {
 // answerTime is how long the kernel may take for a part of the answer.
 const answerTime = 10 * time.Second
 
+// open makes the socket.
+func (d *dump) open(netNS string) (err error) {
+	d.buf = make([]byte, bufferSize)
+	if d.sock, err = nlsock.Dial(unix.NETLINK_NETFILTER, netNS); err != nil {
+		return fmt.Errorf("netlink socket: %w", err)
+	}
+	return nil
+}
+
 // startDump asks for all connections.
 func (s *source) startDump(k kind) (err error) {
 	d := &s.dump
-	if d.sock == nil {
-		if d.sock, err = nlsock.Dial(unix.NETLINK_NETFILTER, s.NetNS); err != nil {
-			return fmt.Errorf("netlink socket: %w", err)
-		}
-		d.buf = make([]byte, bufferSize)
-	}
 	typ := uint16(ctnetlink.TypeGet)
 	if k == dumpReset {
 		typ = ctnetlink.TypeGetZero

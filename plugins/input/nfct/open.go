@@ -34,6 +34,10 @@ func (s *source) Open() (err error) {
 			_ = errors.Join(s.sock.Close(), s.dump.close()) // the first error says why
 		}
 	}()
+	if err := s.dump.open(s.NetNS); err != nil {
+		return err
+	}
+	s.wanted.Store(false)
 	if s.Poll > 0 {
 		s.notice("NFCT working in polling mode")
 		s.due = time.Now().Add(time.Duration(s.Poll) * time.Second)
@@ -171,6 +175,7 @@ func (s *source) adoptFiles(files []*os.File) error {
 	if !s.numbers.load(page, content) {
 		return errors.Join(errors.New("how far it was is not known"), sock.Close(), page.Close())
 	}
-	s.sock, s.sock.Peek = sock, true
+	sock.Peek = true
+	s.sock = sock
 	return nil
 }
