@@ -30,10 +30,41 @@ func host(t *testing.T) *lab.NS {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(ns.Track(42), ns.AddAddr("lo", "2001:db8::1/64"), ns.AddAddr("lo", "192.0.2.0/24")); err != nil {
+	if err := errors.Join(ns.Track(42), ns.AddAddr("lo", "192.0.2.0/24")); err != nil {
 		t.Fatal(err)
 	}
+	addAddr6(t, ns, "2001:db8::1")
+	flush(t, ns)
 	return ns
+}
+
+// addAddr6 adds an address of IPv6 and waits until it can be used, which takes the kernel
+// a moment.
+func addAddr6(t *testing.T, ns *lab.NS, addr string) {
+	t.Helper()
+	if err := ns.AddAddr("lo", addr+"/128"); err != nil {
+		t.Fatal(err)
+	}
+	usable := func() error {
+		c, err := net.ListenPacket("udp", net.JoinHostPort(addr, "0"))
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if _, err := c.WriteTo([]byte("hello"), c.LocalAddr()); err != nil {
+			return err
+		}
+		if err := c.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+			return err
+		}
+		_, _, err = c.ReadFrom(make([]byte, 10))
+		return err
+	}
+	for deadline := time.Now().Add(10 * time.Second); ns.Do(usable) != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the address %s can't be used", addr)
+		}
+	}
 }
 
 // talk sends a datagram from each of n ports, which are n connections. Nobody listens
@@ -310,9 +341,7 @@ func TestKernelFilter(t *testing.T) {
 	ns := host(t)
 	addrs := []string{"192.0.2.1", "192.0.2.77", "192.0.2.130", "127.0.0.1", "2001:db8::1", "::1"}
 	for _, src := range []string{"2001:db8::77", "2001:db8::8000"} {
-		if err := ns.AddAddr("lo", src+"/128"); err != nil {
-			t.Fatal(err)
-		}
+		addAddr6(t, ns, src)
 		addrs = append(addrs, src)
 	}
 	texts := []string{"", "192.0.2.0/24", "192.0.2.1/32,127.0.0.0/8", "192.0.2.64/26,2001:db8::/113", "2001:db8::77/128", "::/0", "0.0.0.0/0", "::1/128,2001:db8::8000/128,10.0.0.0/8"}
