@@ -176,7 +176,7 @@ func TestSmallBuffer(t *testing.T) {
 // TestNothingIsLostAtTheEnd ends a source that has not read its packets yet.
 func TestNothingIsLostAtTheEnd(t *testing.T) {
 	r, path := start(t, nil)
-	const packets = 500
+	const packets = 50
 	for i := range 3 {
 		c := dial(t, path)
 		for n := range packets {
