@@ -1,7 +1,8 @@
-package sqlite3
+package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -69,6 +70,12 @@ func dial(ctx context.Context, path, mode string, wait time.Duration) (*conn, er
 		return nil, err
 	}
 	return &conn{c}, nil
+}
+
+// open is a pool of connections beside the one that stores rows, for retention.
+func (o *Output) open() (*sql.DB, error) {
+	file := (&url.URL{Path: o.config.DB}).EscapedPath()
+	return sql.Open("sqlite", fmt.Sprintf("file:%s?mode=rw&_pragma=busy_timeout(%d)&_txlock=immediate", file, o.config.BusyTimeout.Milliseconds()))
 }
 
 // exec runs one or more statements.
