@@ -48,12 +48,14 @@ func (s *Server) Database(t testing.TB) *Database {
 	d.DB.SetMaxIdleConns(0) // a connection would be broken after an outage
 	t.Cleanup(func() {
 		d.DB.Close()
-		drop := "drop database " + name
+		drop := []string{"drop database " + name}
 		if s.Engine == PostgreSQL {
-			drop += " with (force)"
+			drop = append([]string{"select pg_terminate_backend(pid) from pg_stat_activity where datname = '" + name + "'"}, drop...)
 		}
-		if _, err := admin.Exec(drop); err != nil {
-			t.Logf("%s: %v", drop, err) // the server may have been ended
+		for _, stmt := range drop {
+			if _, err := admin.Exec(stmt); err != nil {
+				t.Logf("%s: %v", stmt, err) // the server may have been ended
+			}
 		}
 	})
 	return d

@@ -77,6 +77,10 @@ func NewOutput(engine Engine, o Options, x Extra, form string, env *plugin.Env) 
 	return out, nil
 }
 
+// FoldCase makes the key of a column that of its name in lower case. It is called
+// before Bind.
+func (o *Output) FoldCase() { o.encoder.FoldCase = true }
+
 // Queue says that rows wait for others to share a transaction with.
 func (o *Output) Queue() (queue.Options, queue.Batching) { return o.queue, o.batch }
 
@@ -154,7 +158,7 @@ func (o *Output) bound() {
 	var without []string
 	for _, name := range o.encoder.Without() {
 		if !o.auto[name] {
-			without = append(without, fmt.Sprintf("%s (key %s)", name, row.Key(name)))
+			without = append(without, fmt.Sprintf("%s (key %s)", name, o.encoder.Key(name)))
 		}
 	}
 	if len(without) > 0 {

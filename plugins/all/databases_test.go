@@ -20,10 +20,39 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// layouts are the schemas that ulogd ships, and how it is told to fill them.
-var layouts = []struct{ schema, table, procedure string }{
-	{"ulogd2", "ulog", "INSERT_PACKET_FULL"},
-	{"ulogd2-flat", "ulog2", "INSERT"},
+// way is a schema that ulogd ships, and how it is told to fill it.
+type way struct {
+	engine                   dbtest.Engine
+	schema, table, procedure string
+	dbi                      bool // by the plugin DBI
+}
+
+var ways = []way{
+	{dbtest.PostgreSQL, "ulogd2", "ulog", "INSERT_PACKET_FULL", false},
+	{dbtest.PostgreSQL, "ulogd2-flat", "ulog2", "INSERT", false},
+	{dbtest.MySQL, "ulogd2", "ulog", "INSERT_PACKET_FULL", false},
+	{dbtest.MySQL, "ulogd2-flat", "ulog2", "INSERT", false},
+	{dbtest.PostgreSQL, "ulogd2", "ulog", "INSERT_PACKET_FULL", true},
+	{dbtest.MySQL, "ulogd2-flat", "ulog2", "INSERT", true},
+}
+
+func (w way) String() string {
+	name := string(w.engine) + " " + w.schema
+	if w.dbi {
+		name += " by DBI"
+	}
+	return name
+}
+
+// plugin is the output's name.
+func (w way) plugin() string {
+	switch {
+	case w.dbi:
+		return "DBI"
+	case w.engine == dbtest.MySQL:
+		return "MYSQL"
+	}
+	return "PGSQL"
 }
 
 // TestDatabases has Debian's ulogd and ours fill databases of the original schemas
@@ -31,55 +60,54 @@ var layouts = []struct{ schema, table, procedure string }{
 func TestDatabases(t *testing.T) {
 	needOriginal(t)
 	ours := buildOurs(t)
-	for _, e := range []dbtest.Engine{dbtest.PostgreSQL, dbtest.MySQL} {
-		for _, l := range layouts {
-			t.Run(string(e)+" "+l.schema, func(t *testing.T) {
-				server := dbtest.Get(t, e)
-				ns, peer := lab.Test(t), lab.Test(t)
-				a := lab.Port{NS: ns, Name: "va", MAC: "02:00:00:00:00:0a", Addrs: []string{"192.0.2.1/24", "2001:db8::1/64"}}
-				if err := lab.Veth(a, lab.Port{NS: peer, Name: "vb", MAC: "02:00:00:00:00:0b"}); err != nil {
-					t.Fatal(err)
-				}
-				hits, err := ns.Log(lab.Rule{Family: "inet", Hook: "prerouting", Priority: -300, SrcMAC: "02:00:00:00:be:ef", Groups: []uint16{1, 2}, Prefix: "it's \"5\" "})
-				if err != nil {
-					t.Fatal(err)
-				}
-				stamps, err := ns.Timestamps()
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer stamps.Close()
-				var dbs [2]*dbtest.Database
-				for i, program := range []string{original, ours} {
-					dbs[i] = server.Database(t)
-					dbs[i].LoadOriginal(t, l.schema)
-					runOn(t, ns, program, dbs[i], uint16(1+i), l.table, l.procedure)
-				}
-				sendFitting(t, peer, e, 1500)
-				matched, err := hits.Packets()
-				if err != nil || matched < 400 {
-					t.Fatalf("the rule matched %d packets, %v", matched, err)
-				}
-				for i, db := range dbs {
-					awaitRows(t, db, fmt.Sprint(matched), []string{"ulogd", "ours"}[i])
-				}
-				if diff := cmp.Diff(contents(t, dbs[0], l.schema), contents(t, dbs[1], l.schema)); diff != "" {
-					t.Errorf("ulogd's rows and ours (-want +got):\n%s", diff[:min(len(diff), 5000)])
-				}
-				t.Logf("%d packets compared", matched)
-			})
-		}
+	for _, w := range ways {
+		t.Run(w.String(), func(t *testing.T) {
+			server := dbtest.Get(t, w.engine)
+			ns, peer := lab.Test(t), lab.Test(t)
+			a := lab.Port{NS: ns, Name: "va", MAC: "02:00:00:00:00:0a", Addrs: []string{"192.0.2.1/24", "2001:db8::1/64"}}
+			if err := lab.Veth(a, lab.Port{NS: peer, Name: "vb", MAC: "02:00:00:00:00:0b"}); err != nil {
+				t.Fatal(err)
+			}
+			hits, err := ns.Log(lab.Rule{Family: "inet", Hook: "prerouting", Priority: -300, SrcMAC: "02:00:00:00:be:ef", Groups: []uint16{1, 2}, Prefix: "it's \"5\" "})
+			if err != nil {
+				t.Fatal(err)
+			}
+			stamps, err := ns.Timestamps()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stamps.Close()
+			var dbs [2]*dbtest.Database
+			for i, program := range []string{original, ours} {
+				dbs[i] = server.Database(t)
+				dbs[i].LoadOriginal(t, w.schema)
+				runOn(t, ns, program, dbs[i], uint16(1+i), w)
+			}
+			sendFitting(t, peer, w.engine, 1500)
+			matched, err := hits.Packets()
+			if err != nil || matched < 400 {
+				t.Fatalf("the rule matched %d packets, %v", matched, err)
+			}
+			for i, db := range dbs {
+				awaitRows(t, db, fmt.Sprint(matched), []string{"ulogd", "ours"}[i])
+			}
+			if diff := cmp.Diff(contents(t, dbs[0], w.schema), contents(t, dbs[1], w.schema)); diff != "" {
+				t.Errorf("ulogd's rows and ours (-want +got):\n%s", diff[:min(len(diff), 5000)])
+			}
+			t.Logf("%d packets compared", matched)
+		})
 	}
 }
 
 // runOn starts a daemon that fills a database.
-func runOn(t *testing.T, ns *lab.NS, program string, db *dbtest.Database, group uint16, table, procedure string) {
+func runOn(t *testing.T, ns *lab.NS, program string, db *dbtest.Database, group uint16, w way) {
 	t.Helper()
 	dir := t.TempDir()
-	plugin, convert, alter := "PGSQL", "ip2str1:IP2STR", "alter role %s password 'plain'"
-	host := db.Socket
+	convert, alter := "ip2str1:IP2STR", "alter role %s password 'plain'"
+	host, dbtype := db.Socket, "pgsql"
 	if db.Engine == dbtest.MySQL {
-		plugin, convert, alter, host = "MYSQL", "ip2bin1:IP2BIN", "alter user %s@localhost identified by 'plain'", "localhost"
+		convert, alter = "ip2bin1:IP2BIN", "alter user %s@localhost identified by 'plain'"
+		host, dbtype = "localhost", "mysql"
 	}
 	if _, err := db.DB.Exec(fmt.Sprintf(alter, db.User)); err != nil {
 		t.Fatal(err)
@@ -100,9 +128,12 @@ user="%s"
 pass="plain"
 table="%s"
 procedure="%s"
-`, dir, convert, plugin, group, db.Name, host, db.User, table, procedure)
+`, dir, convert, w.plugin(), group, db.Name, host, db.User, w.table, w.procedure)
+	if w.dbi {
+		text += "dbtype=\"" + dbtype + "\"\n"
+	}
 	if program == original {
-		for _, so := range []string{"inppkt_NFLOG", "raw2packet_BASE", "filter_IFINDEX", "filter_IP2STR", "filter_IP2BIN", "filter_HWHDR", "output_" + plugin} {
+		for _, so := range []string{"inppkt_NFLOG", "raw2packet_BASE", "filter_IFINDEX", "filter_IP2STR", "filter_IP2BIN", "filter_HWHDR", "output_" + w.plugin()} {
 			text = strings.Replace(text, "stack=", fmt.Sprintf("plugin=\"/usr/lib/x86_64-linux-gnu/ulogd/ulogd_%s.so\"\nstack=", so), 1)
 		}
 	}

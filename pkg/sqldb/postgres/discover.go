@@ -33,11 +33,11 @@ func (r relation) column(name string) *sqldb.Column {
 
 // Columns describes the table.
 func (c *conn) Columns(ctx context.Context) ([]sqldb.Column, error) {
-	schema := c.config.Schema
-	if schema == "" {
-		schema = "public"
-	}
 	for _, name := range []string{c.config.Table, strings.ToLower(c.config.Table)} {
+		schema, err := c.schema(ctx, name)
+		if err != nil {
+			return nil, err
+		}
 		r, err := c.relation(ctx, schema, name)
 		if err != nil {
 			return nil, err
@@ -47,7 +47,24 @@ func (c *conn) Columns(ctx context.Context) ([]sqldb.Column, error) {
 			return r.columns, nil
 		}
 	}
-	return nil, fmt.Errorf("schema %s has no table or view %s with columns; make it (ulogd-migrate init does), or mend the option table", schema, c.config.Table)
+	where := "schema " + c.config.Schema
+	if c.config.Schema == "" {
+		where = "the search path"
+	}
+	return nil, fmt.Errorf("%s has no table or view %s with columns; make it (ulogd-migrate init does), or mend the option table", where, c.config.Table)
+}
+
+// schema is where the table is to be looked for.
+func (c *conn) schema(ctx context.Context, table string) (string, error) {
+	if c.config.Schema != "" {
+		return c.config.Schema, nil
+	}
+	rows, err := c.query(ctx, `select n.nspname from pg_class k join pg_namespace n on n.oid = k.relnamespace
+		where k.relname = $1 and pg_table_is_visible(k.oid)`, table)
+	if err != nil || len(rows) == 0 {
+		return "", err
+	}
+	return rows[0][0], nil
 }
 
 // relation looks a table or a view up. It has no columns if there is none.

@@ -25,8 +25,9 @@ type Config struct {
 	Host, DB, User, Pass string
 	Port                 int
 	ConnString           string // in place of all these, as libpq reads it
-	Schema               string
+	Schema               string // of the table; empty to follow the search path
 	Table                string // or view, whose columns choose the keys
+	SkipFirst            bool   // the table's first column is no argument of a routine, whatever its name
 	Procedure            string // see sqldb.ParseStatement
 	Ledger               string // sqldb.None for none
 	Direct               sqldb.Direct

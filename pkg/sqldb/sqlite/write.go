@@ -1,4 +1,4 @@
-package sqlite3
+package sqlite
 
 import (
 	"context"
@@ -21,11 +21,11 @@ import (
 
 // Connect opens the database, makes the table if there is none, and prepares the
 // statement. An error that time alone may mend is plugin.ErrNotConnected.
-func (o *output) Connect(ctx context.Context) error {
+func (o *Output) Connect(ctx context.Context) error {
 	if o.unseen != nil {
 		return o.wrap(o.unseen)
 	}
-	if err := errors.Join(o.Close(), writable(o.DB)); err != nil {
+	if err := errors.Join(o.Close(), writable(o.config.DB)); err != nil {
 		return err
 	}
 	if err := o.connect(ctx); err != nil {
@@ -39,8 +39,8 @@ func (o *output) Connect(ctx context.Context) error {
 }
 
 // wrap says which table an error is about.
-func (o *output) wrap(err error) error {
-	return fmt.Errorf("database %s, table %s: %w", o.DB, o.Table, err)
+func (o *Output) wrap(err error) error {
+	return fmt.Errorf("database %s, table %s: %w", o.config.DB, o.config.Table, err)
 }
 
 // writable is an error if SQLite could not write the file at path, and the
@@ -56,12 +56,12 @@ func writable(path string) error {
 	return nil
 }
 
-func (o *output) connect(ctx context.Context) (err error) {
-	fresh, err := isEmpty(o.DB)
+func (o *Output) connect(ctx context.Context) (err error) {
+	fresh, err := isEmpty(o.config.DB)
 	if err != nil {
 		return err
 	}
-	if o.conn, err = dial(ctx, o.DB, "rwc", o.BusyTimeout); err != nil {
+	if o.conn, err = dial(ctx, o.config.DB, "rwc", o.config.BusyTimeout); err != nil {
 		return err
 	}
 	o.files = files{}
@@ -79,7 +79,7 @@ func (o *output) connect(ctx context.Context) (err error) {
 	if err := o.plan(ctx, o.keyed()); err != nil {
 		return err
 	}
-	o.files = statFiles(o.DB)
+	o.files = statFiles(o.config.DB)
 	if fresh {
 		return o.give()
 	}
@@ -87,9 +87,9 @@ func (o *output) connect(ctx context.Context) (err error) {
 }
 
 // give leaves the files of a new database to the user that the daemon becomes.
-func (o *output) give() error {
+func (o *Output) give() error {
 	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := o.env.Files.Give(o.DB + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := o.env.Files.Give(o.config.DB + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -99,10 +99,10 @@ func (o *output) give() error {
 // relax leaves syncing to checkpoints if there is a write-ahead log, which keeps
 // the database sound all the same. Without one SQLite's default stays, and for rows
 // that are to survive a power cut, too.
-func (o *output) relax(ctx context.Context) error {
+func (o *Output) relax(ctx context.Context) error {
 	mode := ""
 	err := o.conn.query(ctx, "pragma journal_mode", "", func(v []driver.Value) { mode, _ = v[0].(string) })
-	if err != nil || mode != "wal" || o.Durability == queue.Power {
+	if err != nil || mode != "wal" || o.config.Queue.Durability == queue.Power {
 		return err
 	}
 	return o.conn.exec(ctx, "pragma synchronous=normal")
@@ -110,13 +110,13 @@ func (o *output) relax(ctx context.Context) error {
 
 // ready makes the table as it was last seen if there is none, and finds out what
 // it is like now.
-func (o *output) ready(ctx context.Context) error {
+func (o *Output) ready(ctx context.Context) error {
 	if err := o.conn.exec(ctx, "begin immediate"); err != nil {
 		return err
 	}
-	t, err := readTable(ctx, o.conn, o.Table)
+	t, err := readTable(ctx, o.conn, o.config.Table)
 	if err == nil && len(t.columns) == 0 {
-		o.env.Log.Log(ctx, logging.Notice, fmt.Sprintf("database %s has no table %s, making it", o.DB, o.Table))
+		o.env.Log.Log(ctx, logging.Notice, fmt.Sprintf("database %s has no table %s, making it", o.config.DB, o.config.Table))
 		err = o.conn.exec(ctx, strings.Join(o.seen.sql, ";\n"))
 		t = o.seen
 	}
@@ -135,14 +135,14 @@ func (o *output) ready(ctx context.Context) error {
 }
 
 // check is an error if every row would be refused.
-func (o *output) check() error {
+func (o *Output) check() error {
 	keys := row.Columns(o.keyed())
 	if !slices.ContainsFunc(keys, func(name string) bool { return o.seen.find(name) != nil }) {
 		return errors.New("no plugin of the stack publishes the key of any column; name the columns after keys, with _ for each dot")
 	}
 	for _, c := range o.seen.columns {
 		if c.required && !slices.Contains(keys, c.name) {
-			return fmt.Errorf("column %s is NOT NULL without a default, and no plugin of the stack publishes the key %s; give the column a default", c.name, row.Key(c.name))
+			return fmt.Errorf("column %s is NOT NULL without a default, and no plugin of the stack publishes the key %s; give the column a default", c.name, o.encoder.Key(c.name))
 		}
 	}
 	return nil
@@ -150,11 +150,11 @@ func (o *output) check() error {
 
 // plan compiles the statement for rows of a layout, of whose columns the table
 // still has some.
-func (o *output) plan(ctx context.Context, layout string) (err error) {
+func (o *Output) plan(ctx context.Context, layout string) (err error) {
 	var names, marks, gone []string
 	o.fields = o.fields[:0]
 	for _, name := range row.Columns(layout) {
-		f := field{place: -1, natural: row.Key(name) == "icmp.gateway"} // swapped by ulogd 2.0.8 beforehand
+		f := field{place: -1, natural: o.encoder.Key(name) == "icmp.gateway"} // swapped by ulogd 2.0.8 beforehand
 		if c := o.seen.find(name); c == nil {
 			gone = append(gone, name)
 		} else {
@@ -165,14 +165,17 @@ func (o *output) plan(ctx context.Context, layout string) (err error) {
 		o.fields = append(o.fields, f)
 	}
 	if len(gone) > 0 {
-		o.env.Log.Warn(fmt.Sprintf("table %s has lost columns, whose values are not stored: %s", o.Table, strings.Join(gone, ", ")))
+		o.env.Log.Warn(fmt.Sprintf("table %s has lost columns, whose values are not stored: %s", o.config.Table, strings.Join(gone, ", ")))
 	}
 	o.args = make([]driver.NamedValue, len(names))
 	for i := range o.args {
 		o.args[i].Ordinal = i + 1
 	}
-	o.statement = fmt.Sprintf("insert into %s (%s) values (%s)",
-		schema.QuoteSQLite(o.Table), strings.Join(names, ","), strings.Join(marks, ","))
+	into := o.config.Insert
+	if into == "" {
+		into = "insert into " + schema.QuoteSQLite(o.config.Table)
+	}
+	o.statement = fmt.Sprintf("%s (%s) values (%s)", into, strings.Join(names, ","), strings.Join(marks, ","))
 	if o.insert != nil {
 		_ = o.insert.Close() // an error repeats that of the last row
 	}
@@ -182,7 +185,7 @@ func (o *output) plan(ctx context.Context, layout string) (err error) {
 }
 
 // Write inserts the rows of a block in one transaction.
-func (o *output) Write(ctx context.Context, blk *queue.Block) error {
+func (o *Output) Write(ctx context.Context, blk *queue.Block) error {
 	if err := o.current(ctx); err != nil {
 		return err
 	}
@@ -210,7 +213,7 @@ func (o *output) Write(ctx context.Context, blk *queue.Block) error {
 
 // insertAll inserts all rows. At one that the table refuses nothing is stored:
 // the ledger must not pass it before it is kept elsewhere.
-func (o *output) insertAll(blk *queue.Block) error {
+func (o *Output) insertAll(blk *queue.Block) error {
 	for i := range blk.Rows() {
 		err := o.insertRow(blk.Row(i))
 		if err != nil && o.refused(err) {
@@ -223,7 +226,7 @@ func (o *output) insertAll(blk *queue.Block) error {
 	return nil
 }
 
-func (o *output) insertRow(r []byte) (err error) {
+func (o *Output) insertRow(r []byte) (err error) {
 	if o.values, err = row.Decode(o.values[:0], r); err != nil {
 		return err
 	}
@@ -240,7 +243,7 @@ func (o *output) insertRow(r []byte) (err error) {
 }
 
 // refused tells whether err is about the row: no later attempt will do better.
-func (o *output) refused(err error) bool {
+func (o *Output) refused(err error) bool {
 	switch code(err) {
 	case codeConstraint, codeMismatch, codeTooBig:
 		return true
@@ -257,7 +260,7 @@ func (o *output) refused(err error) bool {
 
 // failure is err as the engine understands it: either the same will do later, or
 // a new connection is worth a try.
-func (o *output) failure(err error) error {
+func (o *Output) failure(err error) error {
 	var reject *plugin.RejectError
 	if errors.As(err, &reject) {
 		return err
@@ -270,12 +273,12 @@ func (o *output) failure(err error) error {
 
 // current connects anew if need be: after a failed Reopen, or when the path no
 // longer leads to the file that is open, as after a rotation.
-func (o *output) current(ctx context.Context) error {
+func (o *Output) current(ctx context.Context) error {
 	if o.conn != nil && !o.files.moved() {
 		return nil
 	}
 	if o.conn != nil {
-		o.env.Log.Log(ctx, logging.Notice, fmt.Sprintf("database %s was moved or removed, opening the path anew", o.DB))
+		o.env.Log.Log(ctx, logging.Notice, fmt.Sprintf("database %s was moved or removed, opening the path anew", o.config.DB))
 	}
 	err := o.Connect(ctx)
 	if err == nil || errors.Is(err, plugin.ErrNotConnected) {
@@ -286,10 +289,10 @@ func (o *output) current(ctx context.Context) error {
 
 // Reopen closes the database and opens it again. After an error the next Write
 // tries the same.
-func (o *output) Reopen() error { return o.Connect(context.Background()) }
+func (o *Output) Reopen() error { return o.Connect(context.Background()) }
 
 // Close gives the database up.
-func (o *output) Close() error {
+func (o *Output) Close() error {
 	if o.conn == nil {
 		return nil
 	}
@@ -309,7 +312,7 @@ func (o *output) Close() error {
 
 // settle prepares for closing a database that was moved. The error is that this
 // has to wait.
-func (o *output) settle() error {
+func (o *Output) settle() error {
 	err := o.conn.settle()
 	if errors.Is(err, errRead) || transient(err) {
 		return o.wrap(err)
