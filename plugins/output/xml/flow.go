@@ -3,6 +3,7 @@ package xml
 import (
 	"encoding/binary"
 	"strconv"
+	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
 	"github.com/ulogd-go/ulogd/pkg/event"
@@ -10,7 +11,7 @@ import (
 )
 
 // appendFlow appends the record of a connection, without a newline.
-func appendFlow(dst []byte, f *ctnetlink.Flow, when []byte) []byte {
+func appendFlow(dst []byte, f *ctnetlink.Flow, when []byte, now time.Time) []byte {
 	dst = append(dst, "<flow>"...)
 	dst = appendDirection(dst, "original", f, &f.Orig, f.OrigCount)
 	dst = appendDirection(dst, "reply", f, &f.Reply, f.ReplyCount)
@@ -21,15 +22,25 @@ func appendFlow(dst []byte, f *ctnetlink.Flow, when []byte) []byte {
 	dst = appendIf(dst, f.Has&ctnetlink.HasTimeout != 0, "timeout", uint64(f.Timeout))
 	dst = appendIf(dst, f.Has&ctnetlink.HasMark != 0, "mark", uint64(f.Mark))
 	dst = appendIf(dst, f.Has&ctnetlink.HasZone != 0, "zone", uint64(f.Zone))
+	dst = appendIf(dst, f.Has&ctnetlink.HasUse != 0, "use", uint64(f.Use))
 	dst = appendIf(dst, f.Has&ctnetlink.HasID != 0, "id", uint64(f.ID))
 	if f.Has&ctnetlink.HasStatus != 0 {
 		dst = appendStatus(dst, f.Status)
 	}
-	if f.Start != 0 && f.Stop != 0 {
-		dst = appendElement(dst, "deltatime", uint64(max(0, f.Stop-f.Start)/1e9), 1)
+	if f.Start != 0 {
+		dst = appendElement(dst, "deltatime", seconds(f, now), 1)
 	}
 	dst = append(append(dst, "</meta>"...), when...)
 	return append(dst, "</flow>"...)
+}
+
+// seconds is how long a connection lasted, or has lasted until now.
+func seconds(f *ctnetlink.Flow, now time.Time) uint64 {
+	stop := f.Stop
+	if stop == 0 {
+		stop = now.UnixNano()
+	}
+	return uint64(max(0, stop-f.Start) / int64(time.Second))
 }
 
 // states are the names of TCP's states (linux/netfilter/nf_conntrack_tcp.h). They stand

@@ -30,10 +30,11 @@ type xml struct {
 	options
 	document
 
-	now  func() time.Time
-	zone *time.Location
-	when []byte // the time of one Encode
-	flow ctnetlink.Flow
+	now    func() time.Time
+	zone   *time.Location
+	moment time.Time // of one Encode
+	when   []byte    // the same as an element
+	flow   ctnetlink.Flow
 
 	raw, ct, sum      event.Slot
 	family            event.Slot // of a connection
@@ -70,7 +71,8 @@ func (x *xml) Queue() (queue.Options, queue.Batching) {
 
 // Encode makes a record of each event that the kernel has told of.
 func (x *xml) Encode(blk *queue.Block, rows *event.Rows) {
-	x.when = appendWhen(x.when[:0], x.now().In(x.zone))
+	x.moment = x.now()
+	x.when = appendWhen(x.when[:0], x.moment.In(x.zone))
 	for e := range rows.All() {
 		switch {
 		case e.Has(x.raw):
@@ -104,7 +106,7 @@ func (x *xml) appendPacket(dst []byte, b *event.Batch, e event.Event) []byte {
 func (x *xml) appendConnection(dst []byte, b *event.Batch, e event.Event) []byte {
 	x.flow = ctnetlink.Flow{Family: uint8(e.Uint(x.family))}
 	_ = x.flow.DecodeAttrs(b.Bytes(e[x.ct])) // the kernel's; what it says up to an error is shown
-	return appendFlow(dst, &x.flow, x.when)
+	return appendFlow(dst, &x.flow, x.when, x.moment)
 }
 
 // appendSum appends the record of an accounting object, in which the time stands

@@ -141,7 +141,8 @@ var (
 		Family: nflog.FamilyIPv6,
 		Orig:   ctnetlink.Tuple{Src: [16]byte{0x20, 1, 15: 1}, Dst: [16]byte{0x20, 1, 15: 2}, SrcPort: 1, DstPort: 0xffff, Proto: gre, Zone: 11},
 		Reply:  ctnetlink.Tuple{Src: [16]byte{0x20, 1, 15: 2}, Dst: [16]byte{0x20, 1, 15: 1}, SrcPort: 0xffff, DstPort: 1, Proto: gre},
-		Zone:   9, Status: 0, Has: ctnetlink.HasZone | ctnetlink.HasStatus,
+		Start:  plugintest.Now.Add(-3500 * time.Millisecond).UnixNano(), // and not over yet
+		Zone:   9, Use: 2, ID: 1, Status: 0, Has: ctnetlink.HasZone | ctnetlink.HasUse | ctnetlink.HasID | ctnetlink.HasStatus,
 	}
 )
 
@@ -168,7 +169,7 @@ func TestFlows(t *testing.T) {
 				`<layer4 protonum="47" protoname="gre"><srckey>0x1</srckey><dstkey>0xffff</dstkey></layer4><zone>11</zone></meta>` +
 				`<meta direction="reply"><layer3 protonum="10" protoname="ipv6"><src>2001::2</src><dst>2001::1</dst></layer3>` +
 				`<layer4 protonum="47" protoname="gre"><srckey>0xffff</srckey><dstkey>0x1</dstkey></layer4></meta>` +
-				`<meta direction="independent"><zone>9</zone><unreplied/></meta>` + when + `</flow>`},
+				`<meta direction="independent"><zone>9</zone><use>2</use><id>1</id><unreplied/><deltatime>3</deltatime></meta>` + when + `</flow>`},
 		{"nothing is known", plugintest.Event{"ct": []byte{1}},
 			`<flow><meta direction="original"><layer3 protonum="0" protoname="unknown"></layer3><layer4 protonum="0" protoname="unknown"></layer4></meta>` +
 				`<meta direction="reply"><layer3 protonum="0" protoname="unknown"></layer3><layer4 protonum="0" protoname="unknown"></layer4></meta>` +
@@ -240,7 +241,7 @@ func FuzzEncode(f *testing.F) {
 		for _, family := range []uint8{2, 10, 7} {
 			connection := ctnetlink.Flow{Family: family}
 			_ = connection.DecodeAttrs(ct) // what can be read is written
-			record = appendFlow(record, &connection, []byte(when))
+			record = appendFlow(record, &connection, []byte(when), plugintest.Now)
 		}
 		d := stdxml.NewDecoder(bytes.NewReader(record))
 		for {
