@@ -37,6 +37,7 @@ func startField(t *testing.T, ns *lab.NS, program, conf, files string) *field {
 	t.Helper()
 	f := &field{ns: ns, done: make(chan struct{})}
 	f.cmd = exec.Command("sh", "-c", prepare, files, program, "-v", "-c", conf)
+	f.cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+t.TempDir())
 	f.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	f.cmd.Stdout, f.cmd.Stderr = &f.log, &f.log
 	if err := ns.Start(f.cmd); err != nil {
