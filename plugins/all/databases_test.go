@@ -112,8 +112,7 @@ func (w way) plugin() string {
 }
 
 // TestDatabases has Debian's ulogd and ours fill databases of the original schemas,
-// and of our own,
-// with the same packets, and compares all tables.
+// and of our own, with the same packets, and compares all tables.
 func TestDatabases(t *testing.T) {
 	needOriginal(t)
 	ours := buildOurs(t)
