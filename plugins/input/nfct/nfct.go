@@ -31,9 +31,12 @@ type source struct {
 	buf     []byte         // for one datagram
 	stop    func() bool    // ends the watch over the context
 	woken   atomic.Bool
-	wanted  atomic.Bool // a dump that resets the counters
-	ending  bool        // events are given up, only the rest is read
-	peeked  int         // length of the datagram that is still in the socket, too; 0 if none is
+	wake    chan struct{} // ends a rest
+	alarm   *time.Timer   // of a rest
+	waited  time.Time     // when the last wait for an event began
+	wanted  atomic.Bool   // a dump that resets the counters
+	ending  bool          // events are given up, only the rest is read
+	peeked  int           // length of the datagram that is still in the socket, too; 0 if none is
 	numbers numbers
 
 	received time.Time // when the last datagram was
@@ -61,7 +64,7 @@ func open(o options, env *plugin.Env) (plugin.Source, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	s := &source{options: o, env: env, reports: o.reported()}
+	s := &source{options: o, env: env, reports: o.reported(), wake: make(chan struct{}, 1), alarm: time.NewTimer(0)}
 	s.counters = counters{
 		events:    env.Stats.Counter("events", "events received that the filters let pass"),
 		records:   env.Stats.Counter("records", "records reported"),
@@ -169,7 +172,9 @@ func (s *source) receive(ctx context.Context, block bool) (n int, err error) {
 		return 0, err
 	}
 	if block {
-		if err := s.sock.Deadline(s.due); err != nil {
+		if s.rest() {
+			block = false
+		} else if err := s.sock.Deadline(s.due); err != nil {
 			return 0, err
 		}
 		if s.woken.Load() || ctx.Err() != nil {
@@ -194,6 +199,27 @@ func (s *source) receive(ctx context.Context, block bool) (n int, err error) {
 	return n, nil
 }
 
+// gather is how long events gather in the socket when they come one soon after another.
+// To be woken for each would cost more than all else.
+const gather = 10 * time.Millisecond
+
+// rest waits for events to gather, unless the last wait was a while ago: then there is
+// one to come that should not wait.
+func (s *source) rest() bool {
+	left := gather - time.Since(s.waited)
+	if left <= 0 {
+		s.waited = time.Now()
+		return false
+	}
+	s.alarm.Reset(left)
+	select {
+	case <-s.alarm.C:
+	case <-s.wake:
+		s.alarm.Stop()
+	}
+	return true
+}
+
 // tick reads the clock.
 func (s *source) tick() {
 	s.received = s.env.Now()
@@ -213,6 +239,10 @@ func (s *source) consume() error {
 // Wake makes a Read that waits return. It may be called concurrently.
 func (s *source) Wake() {
 	s.woken.Store(true)
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
 	if s.sock != nil {
 		s.sock.Interrupt()
 	}
