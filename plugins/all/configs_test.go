@@ -158,12 +158,7 @@ func TestConfigsFromTheField(t *testing.T) {
 			hasMessage(t, f, "[global] rmem: unknown option, ignored")
 			hasMessage(t, f, "[global] bufsize: unknown option, ignored")
 		}},
-		{conf: "20-unixsock-oprint-nacct-ulog", groups: []uint16{1}, check: func(t *testing.T, f *field) {
-			until(t, "a packet of OPRINT", func() bool {
-				list := lines(f.path("ulog/oprint.log"))
-				return len(list) > 20 && list[0] == "===>PACKET BOUNDARY"
-			})
-		}},
+		{conf: "20-unixsock-oprint-nacct-ulog", groups: []uint16{1}, check: unixSocketAndULOG},
 	}
 	for _, tt := range tests {
 		t.Run(tt.conf, func(t *testing.T) {
