@@ -1,4 +1,4 @@
-{{/* The routines of the relational schema. Functions that write say "reads sql data", since a server with a binary log takes no others from a plain user. */}}
+{{/* The routines of the relational schema. Functions that write say "reads sql data", since a server with a binary log takes no others. */}}
 
 {{define "text"}}character set utf8mb4{{end}}
 

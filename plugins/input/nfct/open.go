@@ -3,6 +3,7 @@ package nfct
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +15,6 @@ import (
 // Open subscribes to events, or takes over the socket that an earlier process has
 // kept, which has.
 func (s *source) Open() (err error) {
-	s.buf = make([]byte, bufferSize)
 	if s.HashEnable {
 		s.table = newTable(s.HashBuckets, s.HashMax)
 	}
@@ -33,16 +33,24 @@ func (s *source) Open() (err error) {
 			_ = errors.Join(s.sock.Close(), s.dump.close()) // the first error says why
 		}
 	}()
+	if err := s.dump.open(s.NetNS); err != nil {
+		return err
+	}
+	s.wanted.Store(false)
+	if s.Poll == 0 && !adopted {
+		s.keep()
+	}
+	s.many = nlsock.NewMany(s.numbers.room(), pieceSize)
 	if s.Poll > 0 {
 		s.notice("NFCT working in polling mode")
 		s.due = time.Now().Add(time.Duration(s.Poll) * time.Second)
 		return nil
 	}
-	return s.listen(adopted)
+	return s.listen()
 }
 
 // listen subscribes to the events.
-func (s *source) listen(adopted bool) (err error) {
+func (s *source) listen() (err error) {
 	s.sock.Overrun = s.overrun
 	if s.drops, err = s.sock.Drops(); err != nil {
 		return err
@@ -64,9 +72,6 @@ func (s *source) listen(adopted bool) (err error) {
 		if err := s.subscribe(group); err != nil {
 			return explain(err)
 		}
-	}
-	if !adopted {
-		s.keep()
 	}
 	s.notice("NFCT plugin working in event mode")
 	if s.table == nil {
@@ -119,34 +124,52 @@ func (s *source) keep() {
 	if s.env.Store == nil {
 		return
 	}
-	var kept error
-	err := s.sock.Control(func(fd int) { kept = s.env.Store.Keep(s.storeName(), fd) })
-	if err = errors.Join(err, kept); err != nil {
+	files, err := s.numbers.fresh()
+	if err == nil {
+		var kept error
+		err = s.sock.Control(func(fd int) { kept = s.env.Store.Keep(s.storeName(), fd, int(files[0].Fd()), int(files[1].Fd())) })
+		err = errors.Join(err, kept)
+	}
+	if err != nil {
 		s.env.Log.Warn(fmt.Sprintf("keep the socket for the next process: %v", err))
 		return
 	}
-	s.sock.Peek = true
+	s.kept = true
 }
 
-// adopt takes over a socket. What has happened to the connections that the earlier
-// process has followed, the first dump and the events in the socket tell.
+// adopt takes over a socket, and the numbering that goes with it. What has happened to
+// the connections that the earlier process has followed, the first dump and the events in
+// the socket tell.
 func (s *source) adopt() bool {
 	if s.env.Store == nil {
 		return false
 	}
 	files := s.env.Store.Take(s.storeName())
-	for _, f := range files[min(1, len(files)):] {
-		_ = f.Close() // there is one socket only
-	}
 	if len(files) == 0 {
 		return false
 	}
-	var err error
-	if s.sock, err = nlsock.Adopt(files[0]); err != nil {
+	if err := s.adoptFiles(files); err != nil {
 		s.env.Log.Warn(fmt.Sprintf("the socket of an earlier process is of no use: %v; what it has received is lost", err))
 		return false
 	}
-	s.sock.Peek = true
 	s.notice("going on with the socket of an earlier process")
 	return true
+}
+
+func (s *source) adoptFiles(files []*os.File) error {
+	if len(files) != 3 {
+		for _, f := range files {
+			_ = f.Close() // it was not used
+		}
+		return fmt.Errorf("%d descriptors in place of 3", len(files))
+	}
+	sock, err := nlsock.Adopt(files[0])
+	if err != nil {
+		return errors.Join(err, files[1].Close(), files[2].Close())
+	}
+	if s.left, err = s.numbers.open(files[1], files[2]); err != nil {
+		return errors.Join(err, sock.Close())
+	}
+	s.sock, s.kept = sock, true
+	return nil
 }
