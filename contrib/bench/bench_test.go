@@ -224,7 +224,7 @@ func TestKernelMeasureReportsFailure(t *testing.T) {
 	if err := b.parse("0", ""); err != nil {
 		t.Fatal(err)
 	}
-	_, err := b.measure(t.Context(), subject{logger: "x", command: []string{"/proc/self/exe", "-test.run=^$"}}, 0)
+	_, err := b.measure(t.Context(), subject{logger: "x", load: nflogInput.load, command: []string{"/proc/self/exe", "-test.run=^$"}}, 0)
 	if err == nil || !strings.Contains(err.Error(), "ended early") {
 		t.Errorf("a logger that ends at once gave %v", err)
 	}
