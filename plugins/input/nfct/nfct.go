@@ -219,7 +219,7 @@ func (s *source) receive(ctx context.Context, block bool) error {
 
 // gather is how long events gather in the socket when they come one soon after another.
 // To be woken for each would cost more than all else.
-const gather = 10 * time.Millisecond
+const gather = 50 * time.Millisecond
 
 // rest waits for events to gather, unless the last wait was a while ago: then there is
 // one to come that should not wait.
