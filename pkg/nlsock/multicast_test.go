@@ -2,6 +2,7 @@ package nlsock
 
 import (
 	"errors"
+	"net"
 	"os"
 	"testing"
 	"time"
@@ -32,6 +33,26 @@ func connections(t *testing.T) (*lab.NS, *Multicast) {
 	return ns, m
 }
 
+// begin begins n connections, each from a port that no other test of the namespace has.
+func begin(t *testing.T, ns *lab.NS, from, n int) {
+	t.Helper()
+	if err := ns.Do(func() error {
+		for i := range n {
+			c, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: from + i}, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9})
+			if err != nil {
+				return err
+			}
+			_, err = c.Write([]byte("hello"))
+			if err = errors.Join(err, c.Close()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // waiting counts the datagrams that are there.
 func waiting(t *testing.T, s *Multicast) (n int) {
 	t.Helper()
@@ -51,7 +72,7 @@ func waiting(t *testing.T, s *Multicast) (n int) {
 func TestKernelGroupsAndFilter(t *testing.T) {
 	ns, s := connections(t)
 	none := []bpf.RawInstruction{{Op: unix.BPF_RET}} // returns 0
-	for _, tt := range []struct {
+	for i, tt := range []struct {
 		what   string
 		change func() error
 		want   int
@@ -65,7 +86,7 @@ func TestKernelGroupsAndFilter(t *testing.T) {
 		if err := tt.change(); err != nil {
 			t.Fatalf("%s: %v", tt.what, err)
 		}
-		send(t, ns, 1, 10)
+		begin(t, ns, 20000+i, 1)
 		if got := waiting(t, s); got != tt.want {
 			t.Errorf("%s: %d datagrams, want %d", tt.what, got, tt.want)
 		}
@@ -81,9 +102,7 @@ func TestKernelDrops(t *testing.T) {
 		t.Fatal(err)
 	}
 	const n = 100
-	for range n {
-		send(t, ns, 1, 10) // each from a port of its own
-	}
+	begin(t, ns, 20000, n)
 	dropped, err := s.Drops()
 	if err != nil {
 		t.Fatal(err)
@@ -95,9 +114,7 @@ func TestKernelDrops(t *testing.T) {
 		t.Fatal(err)
 	}
 	overruns = 0
-	for range n {
-		send(t, ns, 1, 10)
-	}
+	begin(t, ns, 30000, n)
 	if waiting(t, s); overruns != 0 {
 		t.Errorf("%d overruns of a socket that is not to hear of them", overruns)
 	}
@@ -110,9 +127,7 @@ func TestKernelDrops(t *testing.T) {
 func TestKernelMany(t *testing.T) {
 	ns, s := connections(t)
 	many := NewMany(make([]byte, 4<<10+100), 1<<10)
-	for range 10 {
-		send(t, ns, 1, 10)
-	}
+	begin(t, ns, 20000, 10)
 	for _, want := range []int{4, 4, 2, 0} {
 		if more, err := s.Receive(many); more != (want > 0) || err != nil || many.Len() != want {
 			t.Fatalf("%d datagrams, %v, %v; want %d", many.Len(), more, err, want)
@@ -124,7 +139,7 @@ func TestKernelMany(t *testing.T) {
 		}
 	}
 	small := NewMany(make([]byte, 256), 64)
-	send(t, ns, 1, 10)
+	begin(t, ns, 21000, 1)
 	if more, err := s.Receive(small); !more || err != nil || small.Len() != 0 || s.Truncated != 1 {
 		t.Errorf("%d datagrams, %d truncated, %v; want one that is", small.Len(), s.Truncated, err)
 	}
@@ -136,9 +151,7 @@ func TestKernelMany(t *testing.T) {
 	if more, err := s.Receive(many); !more || err != nil || many.Len() != 0 || s.Foreign != 1 {
 		t.Errorf("%d datagrams, %d foreign, %v; want one that is", many.Len(), s.Foreign, err)
 	}
-	for range 100 {
-		send(t, ns, 1, 10)
-	}
+	begin(t, ns, 30000, 100)
 	if n := testing.AllocsPerRun(20, func() {
 		if _, err := s.Receive(many); err != nil {
 			t.Error(err)
@@ -169,7 +182,7 @@ func TestKernelWait(t *testing.T) {
 	took("woken", func() error { return s.Wait(-1) }, 0, long)
 	time.AfterFunc(20*time.Millisecond, s.Wake)
 	took("woken from a rest", func() error { return s.Rest(2 * long) }, 0, long)
-	send(t, ns, 1, 10)
+	begin(t, ns, 22001, 1)
 	took("a datagram", func() error { return s.Wait(-1) }, 0, long)
 	took("a rest, in spite of a datagram", func() error { return s.Rest(20 * time.Millisecond) }, 20*time.Millisecond, long)
 	if err := s.Close(); err != nil {
@@ -184,7 +197,7 @@ func TestKernelWait(t *testing.T) {
 // TestKernelAdoptMulticast goes on with a socket, and what it has received.
 func TestKernelAdoptMulticast(t *testing.T) {
 	ns, s := connections(t)
-	send(t, ns, 1, 10)
+	begin(t, ns, 22002, 1)
 	fd, err := unix.FcntlInt(uintptr(s.FD()), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -197,7 +210,7 @@ func TestKernelAdoptMulticast(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer next.Close()
-	send(t, ns, 1, 10)
+	begin(t, ns, 22003, 1)
 	if n := waiting(t, next); n != 2 {
 		t.Errorf("%d datagrams, want 2", n)
 	}
