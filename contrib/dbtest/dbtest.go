@@ -40,6 +40,7 @@ type Server struct {
 	Socket string // path of the socket; for PostgreSQL of its directory
 
 	account *syscall.Credential // the user that it runs as; nil for our own
+	network []string            // arguments that make it listen by TCP, too
 	mu      sync.Mutex
 	cmd     *exec.Cmd
 	exited  chan struct{}
@@ -124,11 +125,16 @@ func credential(name string) (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
 }
 
-// find is the path of a program of a server.
+// find is the path of a program of a server. DBTEST_BIN may name the folder of
+// those of another version.
 func find(names ...string) (string, error) {
 	var err error
 	for _, name := range names {
-		paths, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
+		paths, _ := filepath.Glob(filepath.Join(os.Getenv("DBTEST_BIN"), name))
+		if len(paths) > 0 {
+			return paths[0], nil
+		}
+		paths, _ = filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
 		if len(paths) > 0 {
 			return paths[len(paths)-1], nil
 		}
@@ -215,14 +221,18 @@ func (s *Server) server() (*exec.Cmd, error) {
 		if err != nil {
 			return nil, err
 		}
-		return s.command(path, "-D", s.data(), "-k", s.Dir, "-c", "listen_addresses="), nil
+		return s.command(path, append([]string{"-D", s.data(), "-k", s.Dir, "-c", "listen_addresses="}, s.network...)...), nil
 	}
 	path, err := find("mariadbd", "mysqld")
 	if err != nil {
 		return nil, err
 	}
-	return s.command(path, "--no-defaults", "--datadir="+s.data(), "--socket="+s.Socket, "--skip-networking",
-		"--pid-file="+filepath.Join(s.Dir, "pid"), "--character-set-server=utf8mb4"), nil
+	network := s.network
+	if network == nil {
+		network = []string{"--skip-networking"}
+	}
+	return s.command(path, append([]string{"--no-defaults", "--datadir=" + s.data(), "--socket=" + s.Socket,
+		"--pid-file=" + filepath.Join(s.Dir, "pid"), "--character-set-server=utf8mb4"}, network...)...), nil
 }
 
 // startTime is how long a server may take, recovery from a crash included.

@@ -166,7 +166,10 @@ func TestTomlExample(t *testing.T) {
 // options a value that need one.
 func inForce(text string) string {
 	text = regexp.MustCompile(`(?m)^# ([a-z0-9_]+ = )`).ReplaceAllString(text, "$1")
+	text = regexp.MustCompile(`(?s)(\[nfacct1\].*?\npollinterval = )0\n`).ReplaceAllString(text, "${1}60\n") // 0 will not do
 	text = regexp.MustCompile(`(?m)^  # "`).ReplaceAllString(text, `  "`)
+	text = regexp.MustCompile(`(?m)^([a-z0-9_]+) = 0  # required$`).ReplaceAllString(text, `$1 = 1`)
+	text = strings.ReplaceAll(text, `dbtype = ""  # required`, `dbtype = "pgsql"`)
 	return regexp.MustCompile(`(?m)^([a-z0-9_]+) = ""  # required$`).ReplaceAllString(text, `$1 = "x"`)
 }
 

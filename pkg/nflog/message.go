@@ -8,6 +8,7 @@ package nflog
 
 import (
 	"encoding/binary"
+	"syscall"
 )
 
 // Message types, as in the type field of a netlink header.
@@ -98,6 +99,20 @@ func NextMessage(datagram []byte) (m Message, rest []byte, ok bool) {
 		Body:  datagram[HeaderLen:n],
 	}
 	return m, datagram[min(align(n), len(datagram)):], true
+}
+
+// End tells whether m ends the answer to a request: that for a list with its last
+// message, or any with an error, which is a syscall.Errno.
+func (m Message) End() (done bool, err error) {
+	if m.Type != TypeDone && m.Type != TypeError {
+		return false, nil
+	}
+	if len(m.Body) >= 4 {
+		if code := int32(binary.NativeEndian.Uint32(m.Body)); code != 0 {
+			err = syscall.Errno(-code)
+		}
+	}
+	return true, err
 }
 
 // Next splits the first attribute off b. It reports false at the end, and if

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -62,6 +63,26 @@ func TestNextMessage(t *testing.T) {
 		}
 		if diff := cmp.Diff(tt.want, got); diff != "" || len(rest) != tt.rest {
 			t.Errorf("%s: %d bytes left, want %d (-want +got):\n%s", tt.name, len(rest), tt.rest, diff)
+		}
+	}
+}
+
+func TestEnd(t *testing.T) {
+	code := func(n int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(n)) }
+	for _, tt := range []struct {
+		m    Message
+		done bool
+		err  error
+	}{
+		{Message{Type: TypePacket, Body: code(-1)}, false, nil},
+		{Message{Type: TypeDone, Body: code(0)}, true, nil},
+		{Message{Type: TypeDone}, true, nil},
+		{Message{Type: TypeDone, Body: code(-int32(syscall.EINTR))}, true, syscall.EINTR},
+		{Message{Type: TypeError, Body: append(code(-int32(syscall.ENOENT)), "request"...)}, true, syscall.ENOENT},
+		{Message{Type: TypeError, Body: code(0)}, true, nil},
+	} {
+		if done, err := tt.m.End(); done != tt.done || err != tt.err {
+			t.Errorf("%+v: %v, %v; want %v, %v", tt.m, done, err, tt.done, tt.err)
 		}
 	}
 }

@@ -28,6 +28,9 @@ type Socket struct {
 	// Overrun is called when the kernel reports that it had to drop messages
 	// because the receive buffer was full. At first it does nothing.
 	Overrun func()
+	// AnySender has Receive hand out datagrams of other processes, too, as those
+	// that stand in for a kernel in tests.
+	AnySender bool
 	// Peek has Receive leave each datagram in the socket until Consume, so that
 	// it is not lost with the process.
 	Peek bool
@@ -37,6 +40,7 @@ type Socket struct {
 	portID uint32
 	seq    uint32   // of requests
 	kept   [][]byte // datagrams that came while a request waited for its answer
+	handed bool     // the last one that Receive gave was of these
 
 	read  func(fd uintptr) bool // made once: a closure for each call would allocate
 	dst   []byte
@@ -153,12 +157,13 @@ func (s *Socket) Close() error { return s.conn.Close() }
 func (s *Socket) Receive(buf []byte, block bool) (int, error) {
 	for len(s.kept) > 0 {
 		datagram := s.kept[0]
-		s.kept = s.kept[1:]
+		s.kept, s.handed = s.kept[1:], true
 		if n := copy(buf[len(buf):cap(buf)], datagram); n == len(datagram) {
 			return n, nil
 		}
 		s.Truncated++
 	}
+	s.handed = false
 	for {
 		n, err := s.next(buf[len(buf):cap(buf)], block)
 		switch {
@@ -166,7 +171,7 @@ func (s *Socket) Receive(buf []byte, block bool) (int, error) {
 			s.Overrun()
 		case err != nil || n == 0:
 			return 0, err
-		case s.from.Pid != 0:
+		case s.from.Pid != 0 && !s.AnySender:
 			s.Foreign++
 			s.consume()
 		case n > cap(buf)-len(buf):
@@ -186,8 +191,12 @@ func (s *Socket) consume() {
 	}
 }
 
-// Consume takes the datagram that was last peeked at out of the socket.
+// Consume takes the datagram that was last peeked at out of the socket. One that
+// came while a request waited for its answer is not there any more.
 func (s *Socket) Consume() error {
+	if s.handed {
+		return nil
+	}
 	defer func(peek bool) { s.Peek = peek }(s.Peek)
 	s.Peek = false
 	for {
@@ -282,19 +291,32 @@ func (s *Socket) Dump(typ uint16, body []byte) (sequence uint32, err error) {
 	return s.seq, err
 }
 
-func (s *Socket) send(typ uint16, flags netlink.HeaderFlags, body []byte) error {
-	s.seq++
-	message, err := netlink.Message{
-		Header: netlink.Header{
-			Length: uint32(headerLen + len(body)), Type: netlink.HeaderType(typ),
-			Flags: netlink.Request | flags, Sequence: s.seq, PID: s.portID,
-		},
-		Data: body,
-	}.MarshalBinary()
-	if err != nil {
-		return err
+// Query sends requests, in one datagram, and reads nothing, so that what waits in the
+// socket stays there. Answers, if there are any, and errors come by Receive, in
+// messages whose sequence numbers begin with the result.
+func (s *Socket) Query(typ uint16, bodies ...[]byte) (first uint32, err error) {
+	first = s.seq + 1
+	return first, s.send(typ, 0, bodies...)
+}
+
+// send sends requests, numbered from the next number on.
+func (s *Socket) send(typ uint16, flags netlink.HeaderFlags, bodies ...[]byte) error {
+	var datagram []byte
+	for _, body := range bodies {
+		s.seq++
+		message, err := netlink.Message{
+			Header: netlink.Header{
+				Length: uint32(headerLen + len(body)), Type: netlink.HeaderType(typ),
+				Flags: netlink.Request | flags, Sequence: s.seq, PID: s.portID,
+			},
+			Data: body,
+		}.MarshalBinary()
+		if err != nil {
+			return err
+		}
+		datagram = append(datagram, message...)
 	}
-	return s.conn.Sendto(context.Background(), message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+	return s.conn.Sendto(context.Background(), datagram, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 }
 
 // answer tells whether a datagram is the acknowledgement of the request with
