@@ -63,6 +63,10 @@ var stackExamples = []stackExample{
 		"nfacct1:NFACCT,json1:JSON"},
 	{"The same for a Graphite server.",
 		"nfacct1:NFACCT,graphite1:GRAPHITE"},
+	{"Packets that programs send through a Unix socket, as those of NuFW.",
+		"unixsock1:UNIXSOCK,base1:BASE,ip2str1:IP2STR,print1:PRINTPKT,emu1:LOGEMU"},
+	{"User names and passwords that are sent in the clear.",
+		"log1:NFLOG,base1:BASE,ip2str1:IP2STR,pwsniff1:PWSNIFF,json1:JSON"},
 	{"The packets of a capture file in place of the kernel's.",
 		"replay1:REPLAY,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,print1:PRINTPKT,emu1:LOGEMU"},
 }

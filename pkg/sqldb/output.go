@@ -5,6 +5,7 @@ package sqldb
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,7 +20,9 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
+	"github.com/ulogd-go/ulogd/pkg/retention"
 	"github.com/ulogd-go/ulogd/pkg/row"
+	"github.com/ulogd-go/ulogd/schema"
 )
 
 // Engine reaches one database. Dial may be called again while an older
@@ -27,6 +30,10 @@ import (
 type Engine interface {
 	// Dial connects. The error says what to mend, and never the password.
 	Dial(ctx context.Context) (Conn, error)
+	// Open is a pool of connections beside those of Dial, for retention. Nothing
+	// is connected yet.
+	Open() (*sql.DB, error)
+	Kind() schema.Engine
 }
 
 // Conn is a connection to a database. It is for one goroutine.
@@ -59,6 +66,7 @@ type Output struct {
 
 	encoder row.Encoder // the pipeline's
 	conn    Conn        // the output's
+	retain  retention.Worker
 
 	mu    sync.Mutex
 	names []string        // of the table's columns as last seen, kept, or implied
@@ -74,6 +82,7 @@ func NewOutput(engine Engine, o Options, x Extra, form string, env *plugin.Env) 
 	out := &Output{engine: engine, env: env, table: o.Table, form: form, wait: o.Timeout()}
 	out.queue, out.batch = Delivery(o, x)
 	out.encoder.Constants = map[string]string{"local.hostname": env.Hostname}
+	out.retain = retention.Worker{Engine: engine.Kind(), Table: o.Table, Age: x.Retention, Open: engine.Open, Now: env.Now, Log: env.Log}
 	return out, nil
 }
 
@@ -176,11 +185,12 @@ func (o *Output) Encode(blk *queue.Block, rows *event.Rows) { o.encoder.Encode(b
 // Connect connects to the database and looks at the table again. All errors are
 // plugin.ErrNotConnected, since somebody may mend the database while rows wait.
 func (o *Output) Connect(ctx context.Context) error {
-	_ = o.Close() // it is broken, or to be replaced
+	o.retain.Start()
+	_ = o.disconnect() // it is broken, or to be replaced
 	ctx, stop := context.WithTimeout(ctx, o.wait)
 	defer stop()
 	if err := o.connect(ctx); err != nil {
-		_ = o.Close()
+		_ = o.disconnect()
 		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
 	}
 	return nil
@@ -224,8 +234,13 @@ func (o *Output) Write(ctx context.Context, blk *queue.Block) error {
 // Reopen connects anew, so that columns that were added are used.
 func (o *Output) Reopen() error { return o.Connect(context.Background()) }
 
-// Close gives the connection up.
+// Close gives the connection up, and ends the removal of old rows.
 func (o *Output) Close() error {
+	o.retain.Stop()
+	return o.disconnect()
+}
+
+func (o *Output) disconnect() error {
 	if o.conn == nil {
 		return nil
 	}

@@ -15,8 +15,10 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
+	"github.com/ulogd-go/ulogd/pkg/retention"
 	"github.com/ulogd-go/ulogd/pkg/row"
 	"github.com/ulogd-go/ulogd/pkg/sqldb"
+	"github.com/ulogd-go/ulogd/schema"
 )
 
 // Config says where rows go.
@@ -27,6 +29,7 @@ type Config struct {
 	FoldCase    bool           // a column's key is that of its name in lower case
 	BusyTimeout time.Duration  // how long to wait for a lock before a transaction is tried anew
 	Ledger      string         // sqldb.None for none
+	Retention   retention.Age  // how old rows may get
 	Queue       queue.Options  // how rows wait
 	Batching    queue.Batching // when a transaction is due
 }
@@ -36,6 +39,7 @@ type Output struct {
 	config  Config
 	env     *plugin.Env
 	encoder row.Encoder // the pipeline's
+	retain  retention.Worker
 
 	mu      sync.Mutex
 	seen    table    // as it was last seen, or as it will be made
@@ -45,21 +49,23 @@ type Output struct {
 	bound   []string // the columns that seen had when keys were last declared
 
 	// Of the present connection.
-	conn      *conn
-	files     files
-	layout    string // for which the statement is prepared
-	statement string
-	insert    statement
-	fields    []field // of the layout's columns
-	values    []row.Value
-	args      []driver.NamedValue
+	conn   *conn
+	files  files
+	layout string  // for which the statements are prepared
+	fields []field // of the layout's columns
+	width  int     // how many of them the table has
+	atOnce int     // rows of a statement
+	many   insert  // for atOnce rows
+	one    insert  // for the rest
+	values []row.Value
+	args   []driver.NamedValue // of atOnce rows
 }
 
 // field is a column of a layout.
 type field struct {
 	column
 	natural bool // an IPv4 address is the number that people expect
-	place   int  // in args, or -1 if the table has no such column
+	place   int  // in a row's args, or -1 if the table has no such column
 }
 
 // NewOutput makes an output. Nothing is opened yet.
@@ -76,6 +82,7 @@ func NewOutput(c Config, env *plugin.Env) (*Output, error) {
 	out := &Output{config: c, env: env}
 	out.encoder.FoldCase = c.FoldCase
 	out.encoder.Constants = map[string]string{"local.hostname": env.Hostname}
+	out.retain = retention.Worker{Engine: schema.SQLite, Table: c.Table, Age: c.Retention, Open: out.open, Now: env.Now, Log: env.Log}
 	return out, nil
 }
 

@@ -85,7 +85,7 @@ func ourTable(ctx context.Context, sort plugin.Type, name string) (table, error)
 		return table{}, err
 	}
 	defer c.Close()
-	if err := c.exec(ctx, schema.SQLite(contents, name)); err != nil {
+	if err := c.exec(ctx, schema.Own(contents, name)); err != nil {
 		return table{}, fmt.Errorf("table %q: %w; choose another name", name, err)
 	}
 	return readTable(ctx, c, name)

@@ -107,7 +107,7 @@ func (o options) sqlite(env *plugin.Env) (plugin.Output, error) {
 	if err := sqldb.Check(o.Options, o.Extra); err != nil {
 		return nil, err
 	}
-	c := sqlite.Config{DB: locate(o.DB), Table: o.Table, Insert: s.Text, FoldCase: true, BusyTimeout: lockTime, Ledger: o.Ledger}
+	c := sqlite.Config{DB: locate(o.DB), Table: o.Table, Insert: s.Text, FoldCase: true, BusyTimeout: lockTime, Ledger: o.Ledger, Retention: o.Retention}
 	if o.ConnectTimeout > 0 {
 		c.BusyTimeout = o.Timeout()
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
+	"github.com/ulogd-go/ulogd/pkg/retention"
 	"github.com/ulogd-go/ulogd/pkg/sqldb"
 	"github.com/ulogd-go/ulogd/pkg/sqldb/sqlite"
 )
@@ -31,6 +32,7 @@ type options struct {
 	BatchTime   time.Duration `toml:"batch_time" extra:"true" doc:"how long a row may wait for others to share its transaction"`
 	BusyTimeout time.Duration `toml:"busy_timeout" extra:"true" doc:"how long to wait for a lock of another program before the transaction is tried anew"`
 	Ledger      string        `toml:"ledger" extra:"true" doc:"table, made if it is not there, that says how far each logger has come, so that each row is stored exactly once; none does without, and a row may be stored twice after the daemon was killed"`
+	Retention   retention.Age `toml:"retention" extra:"true" doc:"how old rows may get, such as 90d: older ones are deleted, few at a time; off keeps all"`
 	queue.Options
 }
 
@@ -39,7 +41,7 @@ const blockBytes = 1 << 20
 
 func open(o options, env *plugin.Env) (plugin.Output, error) {
 	return sqlite.NewOutput(sqlite.Config{
-		DB: o.DB, Table: o.Table, BusyTimeout: o.BusyTimeout, Ledger: o.Ledger, Queue: o.Options,
+		DB: o.DB, Table: o.Table, BusyTimeout: o.BusyTimeout, Ledger: o.Ledger, Retention: o.Retention, Queue: o.Options,
 		Batching: queue.Batching{Rows: o.BatchRows, Bytes: blockBytes, Age: o.BatchTime},
 	}, env)
 }
