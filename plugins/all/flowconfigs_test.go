@@ -88,7 +88,10 @@ func endedFlows(t *testing.T, program, conf string) {
 	r := newRouter(t)
 	f := startField(t, r.ns, program, conf, t.TempDir())
 	destroyGroup := 3 // NFNLGRP_CONNTRACK_DESTROY
-	until(t, "a listener", func() bool { n, err := r.ns.Members(syscall.NETLINK_NETFILTER, destroyGroup); return err == nil && n > 0 })
+	until(t, "a listener", func() bool {
+		n, err := r.ns.Members(syscall.NETLINK_NETFILTER, destroyGroup)
+		return err == nil && n > 0
+	})
 	r.talk(t, 3, 100)
 	if err := r.ns.FlushConnections(); err != nil {
 		t.Fatal(err)
