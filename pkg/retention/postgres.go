@@ -20,7 +20,7 @@ type postgres struct{}
 
 // begin takes an advisory lock.
 func (postgres) begin(ctx context.Context, c *sql.Conn) (free bool, err error) {
-	if _, err := c.ExecContext(ctx, "set lock_timeout = '1s'"); err != nil {
+	if _, err := c.ExecContext(ctx, "set lock_timeout = '200ms'"); err != nil {
 		return false, err
 	}
 	err = c.QueryRowContext(ctx, "select pg_try_advisory_lock(hashtext('ulogd retention'), hashtext(current_schema()))").Scan(&free)

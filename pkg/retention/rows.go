@@ -29,7 +29,7 @@ func (r *run) deleteFrom(ctx context.Context, t *table, leaf, old string) error 
 		if err != nil || n == 0 {
 			return err
 		}
-		if err := pause(ctx, begin); err != nil {
+		if err := pause(ctx, begin, 1); err != nil {
 			return err
 		}
 	}

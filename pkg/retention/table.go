@@ -77,6 +77,7 @@ func (r relation) has(columns ...string) bool {
 }
 
 func (r *run) describe(ctx context.Context, relations map[string]relation, name string) (*table, error) {
+	name = r.known(relations, name)
 	rel := relations[name]
 	if rel.view {
 		base := behind[strings.ToLower(name)]
@@ -105,6 +106,19 @@ func (r *run) describe(ctx context.Context, relations map[string]relation, name 
 	var err error
 	t.partitions, err = r.partitions(ctx, r.conn, name)
 	return t, err
+}
+
+// known is the name of a relation as the database has it: names that are not quoted
+// have small letters in PostgreSQL, and one with a schema before it is looked for
+// where that is in the search path.
+func (r *run) known(relations map[string]relation, name string) string {
+	bare := name[strings.LastIndexByte(name, '.')+1:]
+	for _, n := range []string{name, strings.ToLower(name), bare, strings.ToLower(bare)} {
+		if relations[n].columns != nil {
+			return n
+		}
+	}
+	return name
 }
 
 // belongings finds the children of table ulog2, and such as the administrator has

@@ -38,6 +38,7 @@ func startField(t *testing.T, ns *lab.NS, program, conf, files string) *field {
 	t.Helper()
 	f := &field{ns: ns, done: make(chan struct{})}
 	f.cmd = exec.Command("sh", "-c", prepare, files, program, "-v", "-c", conf)
+	f.cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+t.TempDir())
 	f.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	f.cmd.Stdout, f.cmd.Stderr = &f.log, &f.log
 	if err := ns.Start(f.cmd); err != nil {
@@ -158,17 +159,7 @@ func TestConfigsFromTheField(t *testing.T) {
 			hasMessage(t, f, "[global] rmem: unknown option, ignored")
 			hasMessage(t, f, "[global] bufsize: unknown option, ignored")
 		}},
-		{conf: "20-unixsock-oprint-nacct-ulog", groups: []uint16{1}, check: func(t *testing.T, f *field) {
-			until(t, "a packet of OPRINT", func() bool {
-				list := lines(f.path("ulog/oprint.log"))
-				return len(list) > 20 && list[0] == "===>PACKET BOUNDARY"
-			})
-			connection(t, f.ns)
-			until(t, "a flow of NACCT", func() bool {
-				list := lines(f.path("ulog/nacct.log"))
-				return len(list) == 1 && strings.Contains(list[0], "\t17\t127.0.0.1\t") && strings.HasSuffix(list[0], "\t127.0.0.1\t9\t0\t0")
-			})
-		}},
+		{conf: "20-unixsock-oprint-nacct-ulog", groups: []uint16{1}, check: unixSocketAndULOG},
 	}
 	for _, tt := range tests {
 		t.Run(tt.conf, func(t *testing.T) {

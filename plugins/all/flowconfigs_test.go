@@ -1,7 +1,6 @@
 package all
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"net"
@@ -28,13 +27,12 @@ func connection(t *testing.T, ns *lab.NS) {
 	}
 }
 
-// TestFlowConfigsFromTheField runs configurations of flows and sums as they are.
+// TestFlowConfigsFromTheField runs configurations of flows as they are.
 func TestFlowConfigsFromTheField(t *testing.T) {
 	program := buildOurs(t)
 	for conf, check := range map[string]func(t *testing.T, program, conf string){
 		"07-nfct-syslog-quoted-stack":  newFlowsToSyslog,
 		"08-nfct-destroy-filters-json": endedFlows,
-		"14-nfacct-graphite-xml":       sums,
 	} {
 		t.Run(conf, func(t *testing.T) { check(t, program, configPath(t, conf)) })
 	}
@@ -119,51 +117,5 @@ func endedFlows(t *testing.T, program, conf string) {
 		}
 		return families[2] > 5 && families[10] > 2
 	})
-	f.stop(t)
-}
-
-// sums has a Graphite server that comes late: nothing is lost.
-func sums(t *testing.T, program, conf string) {
-	ns := lab.Test(t)
-	if err := ns.Account("http-in", 7, 420); err != nil {
-		t.Fatal(err)
-	}
-	f := startField(t, ns, program, conf, t.TempDir())
-	until(t, "two polls in GPRINT", func() bool {
-		list := lines(f.path("ulog/gprint.log"))
-		return len(list) >= 2 && strings.Contains(list[0], ",sum.name=http-in,sum.pkts=7,sum.bytes=420,oob.time.sec=")
-	})
-	var server net.Listener
-	if err := ns.Do(func() (err error) { server, err = net.Listen("tcp", "127.0.0.1:2003"); return err }); err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
-	if err := server.(*net.TCPListener).SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := server.Accept()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, &f.log)
-	}
-	defer conn.Close()
-	if err := conn.SetReadDeadline(time.Now().Add(15 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	first := lines(f.path("ulog/gprint.log"))[0]
-	_, rest, _ := strings.Cut(first, "oob.time.sec=")
-	sec, _, _ := strings.Cut(rest, ",")
-	s := bufio.NewScanner(conn)
-	for _, want := range []string{"fw.acct.http-in.pkts 7 " + sec, "fw.acct.http-in.bytes 420 " + sec} {
-		if !s.Scan() || s.Text() != want {
-			t.Errorf("%q, %v; want the first poll, %q", s.Text(), s.Err(), want)
-		}
-	}
-	names, err := filepath.Glob(f.path("ulog/ulogd-sum-*.xml"))
-	if err != nil || len(names) != 1 {
-		t.Fatalf("XML files: %q, %v; want one", names, err)
-	}
-	if list := lines(names[0]); len(list) < 3 || !strings.HasPrefix(list[2], "<obj><name>http-in</name><pkts>00000000000000000007</pkts>") {
-		t.Errorf("XML: %q", list)
-	}
 	f.stop(t)
 }
