@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,6 +57,7 @@ type Output struct {
 	wait   time.Duration // for connecting
 	table  string
 	form   string // of addresses in the columns that the table's name implies
+	first  bool   // as in ulogd 1.x
 
 	encoder row.Encoder // the pipeline's
 	conn    Conn        // the output's
@@ -73,7 +75,11 @@ func NewOutput(engine Engine, o Options, x Extra, form string, env *plugin.Env) 
 	}
 	out := &Output{engine: engine, env: env, table: o.Table, form: form, wait: o.Timeout()}
 	out.queue, out.batch = Delivery(o, x)
-	out.encoder.Constants = map[string]string{"local.hostname": env.Hostname}
+	host := env.Hostname
+	if out.first = x.Generation == plugin.First; out.first {
+		host, _, _ = strings.Cut(host, ".")
+	}
+	out.encoder.Constants = map[string]string{"local.hostname": host}
 	return out, nil
 }
 
@@ -111,7 +117,11 @@ func (o *Output) discover() []string {
 		return Names(columns)
 	}
 	names := o.kept()
-	if names == nil {
+	switch {
+	case names != nil:
+	case o.first:
+		names = FirstColumns
+	default:
 		names = Implied(o.table, o.form)
 	}
 	o.mu.Lock()
@@ -157,8 +167,12 @@ func (o *Output) bound() {
 			without = append(without, fmt.Sprintf("%s (key %s)", name, row.Key(name)))
 		}
 	}
+	level := slog.LevelWarn
+	if o.first {
+		level = slog.LevelInfo // 1.x says nothing
+	}
 	if len(without) > 0 {
-		o.env.Log.Warn(fmt.Sprintf("table %s: no plugin of the stack publishes the keys of these columns, which stay NULL: %s",
+		o.env.Log.Log(context.Background(), level, fmt.Sprintf("table %s: no plugin of the stack publishes the keys of these columns, which stay NULL: %s",
 			o.table, strings.Join(without, ", ")))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ func init() {
 		BatchTime:   time.Second,
 		BusyTimeout: time.Second,
 		Ledger:      sqldb.ExtraDefaults.Ledger,
+		Generation:  plugin.Second,
 		Options:     sqldb.ExtraDefaults.Options,
 	}, open))
 }
@@ -39,6 +41,8 @@ type options struct {
 	BatchTime   time.Duration `toml:"batch_time" extra:"true" doc:"how long a row may wait for others to share its transaction"`
 	BusyTimeout time.Duration `toml:"busy_timeout" extra:"true" doc:"how long to wait for a lock of another program before the transaction is tried anew"`
 	Ledger      string        `toml:"ledger" extra:"true" doc:"table, made if it is not there, that says how far each logger has come, so that each row is stored exactly once; none does without, and a row may be stored twice after the daemon was killed"`
+
+	Generation plugin.Generation `toml:"generation" extra:"true" doc:"1 stores values as ulogd 1.x does: IPv4 addresses as the numbers that people expect, negative ones from 2^31 on if the table has such, and nothing said of columns without a key"`
 	queue.Options
 }
 
@@ -60,6 +64,7 @@ type output struct {
 	// Of the present connection.
 	conn      *conn
 	files     files
+	signed    bool   // the table has negative numbers, as those of ulogd 1.x have
 	layout    string // for which the statement is prepared
 	statement string
 	insert    statement
@@ -72,6 +77,7 @@ type output struct {
 type field struct {
 	column
 	natural bool // an IPv4 address is the number that people expect
+	signed  bool // numbers from 2^31 on are negative ones of 32 bits
 	place   int  // in args, or -1 if the table has no such column
 }
 
@@ -86,7 +92,11 @@ func open(o options, env *plugin.Env) (plugin.Output, error) {
 		return nil, errors.New("ledger: no name; give the name of a table, or none")
 	}
 	out := &output{options: o, env: env}
-	out.encoder.Constants = map[string]string{"local.hostname": env.Hostname}
+	host := env.Hostname
+	if o.Generation == plugin.First {
+		host, _, _ = strings.Cut(host, ".")
+	}
+	out.encoder.Constants = map[string]string{"local.hostname": host}
 	return out, nil
 }
 
@@ -143,8 +153,12 @@ func (o *output) bind() {
 			without = append(without, fmt.Sprintf("%s (key %s)", name, row.Key(name)))
 		}
 	}
+	level := slog.LevelWarn
+	if o.Generation == plugin.First {
+		level = slog.LevelInfo // 1.x says nothing
+	}
 	if len(without) > 0 && !o.ours {
-		o.env.Log.Warn(fmt.Sprintf("table %s: no plugin of the stack publishes the keys of these columns, which stay NULL: %s",
+		o.env.Log.Log(context.Background(), level, fmt.Sprintf("table %s: no plugin of the stack publishes the keys of these columns, which stay NULL: %s",
 			o.Table, strings.Join(without, ", ")))
 	}
 }

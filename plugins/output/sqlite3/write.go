@@ -120,6 +120,9 @@ func (o *output) ready(ctx context.Context) error {
 		err = o.conn.exec(ctx, strings.Join(o.seen.sql, ";\n"))
 		t = o.seen
 	}
+	if err == nil && o.Generation == plugin.First {
+		o.signed, err = t.signed(ctx, o.conn, o.Table)
+	}
 	if err == nil {
 		err = o.openLedger(ctx)
 	}
@@ -154,7 +157,8 @@ func (o *output) plan(ctx context.Context, layout string) (err error) {
 	var names, marks, gone []string
 	o.fields = o.fields[:0]
 	for _, name := range row.Columns(layout) {
-		f := field{place: -1, natural: row.Key(name) == "icmp.gateway"} // swapped by ulogd 2.0.8 beforehand
+		f := field{place: -1, signed: o.signed}
+		f.natural = o.Generation == plugin.First || row.Key(name) == "icmp.gateway" // swapped by ulogd 2.0.8 beforehand
 		if c := o.seen.find(name); c == nil {
 			gone = append(gone, name)
 		} else {

@@ -22,13 +22,15 @@ func init() {
 	plugin.Default.Register(plugin.NewOutput(plugin.Info{
 		Name: "SYSLOG", Summary: "sends lines to the local syslog daemon",
 		Takes: plugin.Packet | plugin.Flow,
-	}, options{Facility: "LOG_KERN", Level: "LOG_NOTICE", Socket: "/dev/log", Options: queue.Defaults}, open))
+	}, options{Facility: "LOG_KERN", Level: "LOG_NOTICE", Socket: "/dev/log", Generation: plugin.Second, Options: queue.Defaults}, open))
 }
 
 type options struct {
 	Facility facility `toml:"facility" doc:"LOG_DAEMON, LOG_KERN, LOG_LOCAL0 to LOG_LOCAL7 or LOG_USER; the system lets only the kernel use LOG_KERN, so it stands for LOG_DAEMON"`
 	Level    level    `toml:"level" doc:"LOG_EMERG, LOG_ALERT, LOG_CRIT, LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO or LOG_DEBUG"`
 	Socket   string   `toml:"socket" extra:"true" doc:"path of the socket on which the syslog daemon listens"`
+
+	Generation plugin.Generation `toml:"generation" extra:"true" doc:"1 puts a blank before each text and leaves LOG_KERN what it is, as ulogd 1.x does"`
 	queue.Options
 }
 
@@ -43,7 +45,7 @@ var facilities = []struct {
 	number int // RFC 5424, section 6.2.1
 }{
 	{"LOG_DAEMON", daemon},
-	{"LOG_KERN", daemon}, // number 0, which the C library takes for "not given"
+	{kern, daemon}, // number 0, which the C library takes for "not given"
 	{"LOG_LOCAL0", 16},
 	{"LOG_LOCAL1", 17},
 	{"LOG_LOCAL2", 18},
@@ -55,7 +57,10 @@ var facilities = []struct {
 	{"LOG_USER", 1},
 }
 
-const daemon = 3
+const (
+	daemon = 3
+	kern   = "LOG_KERN"
+)
 
 // levels are in the order of their numbers, from 0 on.
 var levels = []level{
@@ -111,13 +116,22 @@ type syslog struct {
 	clock *stamp.Clock
 
 	priority string // "<29>"
+	begin    string // what stands before a text
 	head     []byte // what the lines of one Encode begin with
 	print    event.Slot
 }
 
 func open(o options, env *plugin.Env) (plugin.Output, error) {
-	priority := 8*o.Facility.number() + slices.Index(levels, o.Level)
+	facility, begin := o.Facility.number(), "]: "
+	if o.Generation == plugin.First {
+		begin += " "
+		if o.Facility == kern {
+			facility = 0
+		}
+	}
+	priority := 8*facility + slices.Index(levels, o.Level)
 	return &syslog{
+		begin:    begin,
 		Conn:     outsock.Conn{Network: "unixgram", Address: o.Socket},
 		queue:    o.Options,
 		now:      env.Now,
@@ -139,7 +153,7 @@ func (s *syslog) Encode(blk *queue.Block, rows *event.Rows) {
 	s.head = s.clock.AppendSyslog(s.head, s.now().Unix())
 	s.head = append(s.head, " ulogd["...)
 	s.head = strconv.AppendInt(s.head, int64(os.Getpid()), 10)
-	s.head = append(s.head, "]: "...)
+	s.head = append(s.head, s.begin...)
 	for e := range rows.All() {
 		if text := e[s.print]; text.K == event.String {
 			blk.Data = append(append(blk.Data, s.head...), rows.Bytes(text)...)
