@@ -46,7 +46,7 @@ fuzz: ## each fuzz target for FUZZTIME, which is 10m
 	done
 
 docs: ## write what is generated: plugins/all, tables of the READMEs, ulogd.toml.example
-	$(GO) generate ./plugins/...
+	$(GO) generate ./plugins/all
 	$(GO) run ./contrib/docs
 
 clean: ## remove what was built

@@ -50,6 +50,8 @@ func (d *daemon) handle(s os.Signal) error {
 		for _, line := range d.pipeline.Status() {
 			notice(d.log, line)
 		}
+	case unix.SIGUSR2:
+		d.pipeline.Dump()
 	}
 	return nil
 }

@@ -166,6 +166,7 @@ func TestTomlExample(t *testing.T) {
 // options a value that need one.
 func inForce(text string) string {
 	text = regexp.MustCompile(`(?m)^# ([a-z0-9_]+ = )`).ReplaceAllString(text, "$1")
+	text = regexp.MustCompile(`(?s)(\[nfacct1\].*?\npollinterval = )0\n`).ReplaceAllString(text, "${1}60\n") // 0 will not do
 	text = regexp.MustCompile(`(?m)^  # "`).ReplaceAllString(text, `  "`)
 	return regexp.MustCompile(`(?m)^([a-z0-9_]+) = ""  # required$`).ReplaceAllString(text, `$1 = "x"`)
 }

@@ -47,6 +47,10 @@ var stackExamples = []stackExample{
 		"log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,gp1:GPRINT"},
 	{"What the kernel said, undecoded.",
 		"log1:NFLOG,xml1:XML"},
+	{"Packets from the ULOG target, which kernels had up to 3.16.",
+		"ulog1:ULOG,base1:BASE,ip2str1:IP2STR,print1:PRINTPKT,emu1:LOGEMU"},
+	{"Accounting objects, which rules count into.",
+		"nfacct1:NFACCT,json1:JSON"},
 	{"The packets of a capture file in place of the kernel's.",
 		"replay1:REPLAY,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,print1:PRINTPKT,emu1:LOGEMU"},
 }

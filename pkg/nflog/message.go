@@ -8,6 +8,7 @@ package nflog
 
 import (
 	"encoding/binary"
+	"syscall"
 )
 
 // Message types, as in the type field of a netlink header.
@@ -74,9 +75,10 @@ const (
 
 // Message is one netlink message; Body is what follows its header.
 type Message struct {
-	Type uint16
-	Seq  uint32
-	Body []byte
+	Type  uint16
+	Flags uint16
+	Seq   uint32
+	Body  []byte
 }
 
 // NextMessage splits the first message off a datagram. It reports false at the
@@ -91,11 +93,26 @@ func NextMessage(datagram []byte) (m Message, rest []byte, ok bool) {
 		return Message{}, datagram, false
 	}
 	m = Message{
-		Type: binary.NativeEndian.Uint16(datagram[4:]),
-		Seq:  binary.NativeEndian.Uint32(datagram[8:]),
-		Body: datagram[HeaderLen:n],
+		Type:  binary.NativeEndian.Uint16(datagram[4:]),
+		Flags: binary.NativeEndian.Uint16(datagram[6:]),
+		Seq:   binary.NativeEndian.Uint32(datagram[8:]),
+		Body:  datagram[HeaderLen:n],
 	}
 	return m, datagram[min(align(n), len(datagram)):], true
+}
+
+// End tells whether m ends the answer to a request: that for a list with its last
+// message, or any with an error, which is a syscall.Errno.
+func (m Message) End() (done bool, err error) {
+	if m.Type != TypeDone && m.Type != TypeError {
+		return false, nil
+	}
+	if len(m.Body) >= 4 {
+		if code := int32(binary.NativeEndian.Uint32(m.Body)); code != 0 {
+			err = syscall.Errno(-code)
+		}
+	}
+	return true, err
 }
 
 // Next splits the first attribute off b. It reports false at the end, and if

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -29,8 +30,8 @@ func TestNextMessage(t *testing.T) {
 		binary.NativeEndian.PutUint32(m, n)
 		return m
 	}
-	first := Message{TypePacket, 7, []byte("abcde")}
-	last := Message{TypeDone, 7, []byte{0, 0, 0, 0}}
+	first := Message{TypePacket, 0, 7, []byte("abcde")}
+	last := Message{TypeDone, 0, 7, []byte{0, 0, 0, 0}}
 	tests := []struct {
 		name     string
 		datagram []byte
@@ -41,7 +42,7 @@ func TestNextMessage(t *testing.T) {
 		{"one", one, []Message{first}, 0},
 		{"several and the end", slices.Concat(one, one, done), []Message{first, first, last}, 0},
 		{"without the padding at the end", one[:HeaderLen+5], []Message{first}, 0},
-		{"no body", AppendMessage(nil, TypeNoop, 1, nil), []Message{{TypeNoop, 1, []byte{}}}, 0},
+		{"no body", AppendMessage(nil, TypeNoop, 1, nil), []Message{{TypeNoop, 0, 1, []byte{}}}, 0},
 		{"cut header", append(slices.Clone(one), one[:15]...), []Message{first}, 15},
 		{"cut body", one[:HeaderLen+4], nil, HeaderLen + 4},
 		{"length 0", lying(0), nil, len(one)},
@@ -62,6 +63,26 @@ func TestNextMessage(t *testing.T) {
 		}
 		if diff := cmp.Diff(tt.want, got); diff != "" || len(rest) != tt.rest {
 			t.Errorf("%s: %d bytes left, want %d (-want +got):\n%s", tt.name, len(rest), tt.rest, diff)
+		}
+	}
+}
+
+func TestEnd(t *testing.T) {
+	code := func(n int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(n)) }
+	for _, tt := range []struct {
+		m    Message
+		done bool
+		err  error
+	}{
+		{Message{Type: TypePacket, Body: code(-1)}, false, nil},
+		{Message{Type: TypeDone, Body: code(0)}, true, nil},
+		{Message{Type: TypeDone}, true, nil},
+		{Message{Type: TypeDone, Body: code(-int32(syscall.EINTR))}, true, syscall.EINTR},
+		{Message{Type: TypeError, Body: append(code(-int32(syscall.ENOENT)), "request"...)}, true, syscall.ENOENT},
+		{Message{Type: TypeError, Body: code(0)}, true, nil},
+	} {
+		if done, err := tt.m.End(); done != tt.done || err != tt.err {
+			t.Errorf("%+v: %v, %v; want %v, %v", tt.m, done, err, tt.done, tt.err)
 		}
 	}
 }

@@ -28,6 +28,9 @@ type Socket struct {
 	// Overrun is called when the kernel reports that it had to drop messages
 	// because the receive buffer was full. At first it does nothing.
 	Overrun func()
+	// AnySender has Receive hand out datagrams of other processes, too, as those
+	// that stand in for a kernel in tests.
+	AnySender bool
 	// Peek has Receive leave each datagram in the socket until Consume, so that
 	// it is not lost with the process.
 	Peek bool
@@ -109,6 +112,16 @@ func (s *Socket) Control(f func(fd int)) error {
 	return s.raw.Control(func(fd uintptr) { f(int(fd)) })
 }
 
+// Join has the socket receive what is sent to a multicast group, numbered from 1.
+func (s *Socket) Join(group int) error {
+	return s.conn.SetsockoptInt(unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group)
+}
+
+// Leave ends Join.
+func (s *Socket) Leave(group int) error {
+	return s.conn.SetsockoptInt(unix.SOL_NETLINK, unix.NETLINK_DROP_MEMBERSHIP, group)
+}
+
 // SetReadBuffer sets the size of the receive buffer, past the system's limit if
 // the process may (CAP_NET_ADMIN). The result is what the kernel made of it,
 // which counts its own overhead and so is about twice the size asked for.
@@ -128,6 +141,10 @@ func (s *Socket) Interrupt() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) }
 
 // Resume undoes Interrupt.
 func (s *Socket) Resume() error { return s.conn.SetReadDeadline(time.Time{}) }
+
+// Deadline makes Receive return os.ErrDeadlineExceeded at that time; never if it is
+// zero. It undoes an earlier Interrupt.
+func (s *Socket) Deadline(t time.Time) error { return s.conn.SetReadDeadline(t) }
 
 // Close closes the socket.
 func (s *Socket) Close() error { return s.conn.Close() }
@@ -152,7 +169,7 @@ func (s *Socket) Receive(buf []byte, block bool) (int, error) {
 			s.Overrun()
 		case err != nil || n == 0:
 			return 0, err
-		case s.from.Pid != 0:
+		case s.from.Pid != 0 && !s.AnySender:
 			s.Foreign++
 			s.consume()
 		case n > cap(buf)-len(buf):
@@ -233,21 +250,10 @@ const answerTime = 5 * time.Second
 func (s *Socket) Request(typ uint16, body []byte) error {
 	defer func(peek bool) { s.Peek = peek }(s.Peek)
 	s.Peek = false
-	s.seq++
+	if err := s.send(typ, netlink.Acknowledge, body); err != nil {
+		return err
+	}
 	sequence := s.seq
-	message, err := netlink.Message{
-		Header: netlink.Header{
-			Length: uint32(headerLen + len(body)), Type: netlink.HeaderType(typ),
-			Flags: netlink.Request | netlink.Acknowledge, Sequence: sequence, PID: s.portID,
-		},
-		Data: body,
-	}.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	if err := s.conn.Sendto(context.Background(), message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return err
-	}
 	if err := s.conn.SetReadDeadline(time.Now().Add(answerTime)); err != nil {
 		return err
 	}
@@ -270,6 +276,41 @@ func (s *Socket) Request(typ uint16, body []byte) error {
 			s.kept = append(s.kept, bytes.Clone(buf[:n]))
 		}
 	}
+}
+
+// Dump sends a request for a list. The answer comes by Receive, in messages whose
+// sequence number is the result; the last is of type NLMSG_DONE.
+func (s *Socket) Dump(typ uint16, body []byte) (sequence uint32, err error) {
+	err = s.send(typ, netlink.Dump, body)
+	return s.seq, err
+}
+
+// Query sends requests, in one datagram, to each of which there is one answer or an
+// error. These come by Receive, in messages whose sequence numbers begin with the
+// result.
+func (s *Socket) Query(typ uint16, bodies ...[]byte) (first uint32, err error) {
+	first = s.seq + 1
+	return first, s.send(typ, 0, bodies...)
+}
+
+// send sends requests, numbered from the next number on.
+func (s *Socket) send(typ uint16, flags netlink.HeaderFlags, bodies ...[]byte) error {
+	var datagram []byte
+	for _, body := range bodies {
+		s.seq++
+		message, err := netlink.Message{
+			Header: netlink.Header{
+				Length: uint32(headerLen + len(body)), Type: netlink.HeaderType(typ),
+				Flags: netlink.Request | flags, Sequence: s.seq, PID: s.portID,
+			},
+			Data: body,
+		}.MarshalBinary()
+		if err != nil {
+			return err
+		}
+		datagram = append(datagram, message...)
+	}
+	return s.conn.Sendto(context.Background(), datagram, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 }
 
 // answer tells whether a datagram is the acknowledgement of the request with

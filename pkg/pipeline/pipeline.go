@@ -35,7 +35,7 @@ type Env struct {
 	State    string         // directory for what outlives the daemon; empty if there is none
 }
 
-// Pipeline is the stacks of a daemon. Reopen and Report may be called
+// Pipeline is the stacks of a daemon. Reopen, Dump and Report may be called
 // concurrently with Run; otherwise its methods are for one goroutine.
 type Pipeline struct {
 	env    Env
@@ -468,6 +468,15 @@ func (p *Pipeline) Reopen() {
 			for _, r := range s.runners {
 				r.requestReopen()
 			}
+		}
+	}
+}
+
+// Dump has the sources that can give at once what they would else give later.
+func (p *Pipeline) Dump() {
+	for _, t := range p.trees {
+		if d, ok := t.source.(plugin.Dumper); ok {
+			d.Dump()
 		}
 	}
 }

@@ -256,6 +256,53 @@ func TestStacks(t *testing.T) {
 	}
 }
 
+// dumping is a source that gives its next event when it is asked to.
+type dumping struct {
+	counting
+	asked chan struct{}
+}
+
+func (s *dumping) Dump() { s.asked <- struct{}{} }
+
+func (s *dumping) Read(ctx context.Context, b *event.Batch) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.asked:
+		b.Add().Set(s.slot, event.U32, 7)
+		return nil
+	}
+}
+
+// TestDump asks a source that two stacks share, beside one that can't be asked.
+func TestDump(t *testing.T) {
+	a, b, c := new(fake), new(fake), new(fake)
+	p := newBench(map[string]*counting{"SRC": {events: 1, endless: true}}, map[string]*fake{"A": a, "B": b, "C": c})
+	source := &dumping{asked: make(chan struct{}, 1)}
+	p.registry.Register(plugin.NewSource(plugin.Info{Name: "DUMPING", Gives: plugin.Raw}, plugin.NoOptions{},
+		func(plugin.NoOptions, *plugin.Env) (plugin.Source, error) { return source, nil }))
+	if err := p.build(t, "s1:SRC,c1:C", "d1:DUMPING,a1:A", "d1:DUMPING,b1:B"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.Dump()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- p.Run(ctx) }()
+	for deadline := time.Now().Add(10 * time.Second); p.count("b1", "rows") == 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	same(t, "the first stack", []string{"7"}, a.got)
+	same(t, "the second stack", []string{"7"}, b.got)
+	same(t, "the other source", []string{"0"}, c.got)
+}
+
 // TestTroubles has an output fail in all ways there are: each row arrives once,
 // or is counted.
 func TestTroubles(t *testing.T) {

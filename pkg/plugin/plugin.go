@@ -35,6 +35,12 @@ type Source interface {
 // without an error. Wake may be called concurrently.
 type Waker interface{ Wake() }
 
+// A Dumper is a source that can give at once what it would else give later, such
+// as all counters at their present value. The daemon asks for it on SIGUSR2. Dump
+// only notes that, and Read does it. It may be called concurrently, and before
+// Open and after Close it does nothing.
+type Dumper interface{ Dump() }
+
 // A Filter works on rows in place: it sets slots, or keeps only some rows. It
 // is never called concurrently, must not block, and keeps nothing of rows.
 type Filter interface {

@@ -98,6 +98,33 @@ func TestSpec(t *testing.T) {
 	}
 }
 
+// needy is options whose default will not do.
+type needy struct {
+	Every int `toml:"every" doc:"seconds"`
+}
+
+func (n needy) Validate() error {
+	if n.Every == 0 {
+		return errors.New("every = 0: has to be 1 or more")
+	}
+	return nil
+}
+
+func TestValidator(t *testing.T) {
+	s := plugin.NewSource(plugin.Info{Name: "NEEDY"}, needy{}, func(needy, *plugin.Env) (plugin.Source, error) { return &source{}, nil })
+	if _, err := s.Describe(); err != nil {
+		t.Errorf("Describe: %v, although nothing is to run", err)
+	}
+	section := option.Section{Name: "n1"}
+	if _, _, err := s.Open(section, true, &plugin.Env{}); err == nil || err.Error() != "[n1] every = 0: has to be 1 or more" {
+		t.Errorf("the default: %v", err)
+	}
+	section.Entries = []option.Entry{{Name: "every", Value: "2"}}
+	if x, _, err := s.Open(section, true, &plugin.Env{}); err != nil || x == nil {
+		t.Errorf("what will do: %v, %v", x, err)
+	}
+}
+
 func TestRejectError(t *testing.T) {
 	err := error(&plugin.RejectError{Rows: []int{1}, Err: syscall.EMSGSIZE})
 	if !errors.Is(err, syscall.EMSGSIZE) || err.Error() != syscall.EMSGSIZE.Error() {

@@ -49,6 +49,10 @@ func NewOutput[O any](info Info, defaults O, open func(O, *Env) (Output, error))
 	return newSpec(info, defaults, func(o O, env *Env) (event.Bindable, error) { return open(o, env) })
 }
 
+// A Validator is an options struct that can tell whether what is configured will
+// do, where the defaults alone would not.
+type Validator interface{ Validate() error }
+
 // NoOptions is the options of a plugin that has none.
 type NoOptions struct{}
 
@@ -68,6 +72,11 @@ func newSpec[O any](info Info, defaults O, open func(O, *Env) (event.Bindable, e
 			warnings, err := option.Apply(&o, s, strict)
 			if err != nil {
 				return nil, warnings, err
+			}
+			if v, ok := any(o).(Validator); ok {
+				if err := v.Validate(); err != nil {
+					return nil, warnings, fmt.Errorf("[%s] %w", s.Name, err)
+				}
 			}
 			x, err := open(o, env)
 			return x, warnings, err

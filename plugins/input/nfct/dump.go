@@ -1,0 +1,245 @@
+package nfct
+
+import (
+	"encoding/binary"
+	"fmt"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
+	"github.com/ulogd-go/ulogd/pkg/event"
+	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/nlsock"
+)
+
+// kind is what a dump of all connections is for.
+type kind uint8
+
+const (
+	dumpFirst  kind = iota // to know those that are there at start
+	dumpPoll               // at each interval
+	dumpResync             // to find what was missed
+	dumpReset              // to report all, and set their counters to 0
+)
+
+// state is how far a dump is. While its answer is read no event is: an event that is
+// waiting may be younger than what the answer says. Before the connections that it
+// did not find are taken for ended, the events that are waiting are read, which may
+// say so.
+type state uint8
+
+const (
+	idle     state = iota
+	reading        // the answer
+	draining       // the events that were there when it was complete
+	sweeping       // the table, for connections that it did not find
+)
+
+// dump is a dump of all connections, which has a socket of its own.
+type dump struct {
+	sock  *nlsock.Socket // nil until the first dump
+	state state
+	kind
+	number   uint32 // of dumps so far; it does not wrap in a lifetime
+	sequence uint32 // of the request
+	cursor   uint32 // entry to sweep next
+	begun    uint64 // connections whose beginning was missed
+	over     uint64 // connections whose end was missed
+}
+
+// answerTime is how long the kernel may take for a part of the answer.
+const answerTime = 10 * time.Second
+
+// startDump asks for all connections.
+func (s *source) startDump(k kind) (err error) {
+	d := &s.dump
+	if d.sock == nil {
+		if d.sock, err = nlsock.Dial(unix.NETLINK_NETFILTER, s.NetNS); err != nil {
+			return fmt.Errorf("netlink socket: %w", err)
+		}
+	}
+	typ := uint16(ctnetlink.TypeGet)
+	if k == dumpReset {
+		typ = ctnetlink.TypeGetZero
+	}
+	if d.sequence, err = d.sock.Dump(typ, ctnetlink.AllFamilies()); err != nil {
+		return fmt.Errorf("dump connections: %w", err)
+	}
+	d.state, d.kind, d.begun, d.over, d.cursor = reading, k, 0, 0, 1
+	d.number++
+	return nil
+}
+
+// startDue starts the dump for which it is time. It reports false if there is none.
+func (s *source) startDue() bool {
+	k := dumpReset
+	switch {
+	case s.wanted.Swap(false):
+	case s.due.IsZero() || s.received.Before(s.due):
+		return false
+	case s.Poll > 0:
+		k, s.due = dumpPoll, s.received.Add(time.Duration(s.Poll)*time.Second)
+	default:
+		k, s.due = dumpResync, time.Time{}
+	}
+	if err := s.startDump(k); err != nil {
+		s.dumpFailed(err)
+		return false
+	}
+	return true
+}
+
+// dumpFailed gives a dump up. One that is needed is tried again later.
+func (s *source) dumpFailed(err error) {
+	s.env.Log.Error(fmt.Sprintf("%v; the connections that are followed may be incomplete", err))
+	if s.dump.kind == dumpResync {
+		s.scheduleResync()
+	}
+	s.dump.state = idle
+}
+
+// readDump reads a part of the answer.
+func (s *source) readDump(b *event.Batch) {
+	d := &s.dump
+	err := d.sock.Deadline(time.Now().Add(answerTime))
+	var n int
+	if err == nil {
+		n, err = d.sock.Receive(s.buf[:0], true)
+	}
+	s.tick()
+	if err != nil {
+		s.dumpFailed(fmt.Errorf("dump connections: %w", err))
+		return
+	}
+	for datagram := s.buf[:n]; len(datagram) > 0; {
+		m, rest, ok := nflog.NextMessage(datagram)
+		if !ok {
+			s.malformed.Add(1)
+			return
+		}
+		datagram = rest
+		if m.Seq != d.sequence {
+			continue
+		}
+		if done, err := end(m); done {
+			s.dumped(err)
+			return
+		}
+		s.answer(b, m)
+	}
+}
+
+// end tells whether a message ends a dump, and how: NLMSG_DONE and NLMSG_ERROR begin
+// with a negative error number.
+func end(m nflog.Message) (done bool, err error) {
+	if m.Type != nflog.TypeDone && m.Type != nflog.TypeError {
+		return false, nil
+	}
+	if len(m.Body) >= 4 {
+		if code := int32(binary.NativeEndian.Uint32(m.Body)); code != 0 {
+			err = syscall.Errno(-code)
+		}
+	}
+	return true, err
+}
+
+// dumped goes on when the answer is complete.
+func (s *source) dumped(err error) {
+	d := &s.dump
+	switch {
+	case err != nil && d.kind == dumpReset:
+		s.dumpFailed(fmt.Errorf("cannot dump and reset counters: %w", err))
+	case err != nil:
+		s.dumpFailed(fmt.Errorf("dump connections: %w", err))
+	case d.kind == dumpPoll:
+		d.state = sweeping
+	case d.kind == dumpResync:
+		d.state = draining
+	default:
+		d.state = idle
+	}
+}
+
+// sweep reports connections that the dump did not find, up to the end of the table or
+// of the batch.
+func (s *source) sweep(b *event.Batch) {
+	d := &s.dump
+	for ; int(d.cursor) <= s.table.used; d.cursor++ {
+		if b.Len() >= enough {
+			return
+		}
+		if e := s.table.at(d.cursor); e.seen != 0 && e.seen != d.number {
+			d.over++
+			s.gone(b, e)
+		}
+	}
+	d.state = idle
+	if d.kind == dumpResync {
+		s.missed.Add(d.begun + d.over)
+		s.notice(fmt.Sprintf("resynchronised after a loss of events: %d connections had begun and %d had ended unnoticed", d.begun, d.over))
+	}
+}
+
+// scheduleResync has all connections dumped after a while, unless that is to be anyway.
+func (s *source) scheduleResync() {
+	if s.table != nil && s.Poll == 0 && s.due.IsZero() {
+		s.due = s.env.Now().Add(time.Duration(s.Resync) * time.Second)
+	}
+}
+
+// Dump has all connections reported, and their counters set to 0. It may be called
+// concurrently.
+func (s *source) Dump() {
+	if s.Capture != "" {
+		return
+	}
+	s.wanted.Store(true)
+	s.Wake()
+}
+
+// lost notes what the kernel could not put into the receive buffer.
+func (s *source) lost() {
+	n, err := s.sock.Drops()
+	if err != nil {
+		s.env.Log.Error(fmt.Sprintf("how many events were lost is not known: %v", err))
+		return
+	}
+	s.losses.Add(uint64(n - s.drops))
+	s.losing.Add(uint64(n - s.drops))
+	s.drops = n
+}
+
+// overrun reacts to a full receive buffer as ulogd does: by a larger one, as far as
+// that goes, and by a dump later.
+func (s *source) overrun() {
+	s.overruns.Add(1)
+	s.lost()
+	s.scheduleResync()
+	if s.full {
+		return
+	}
+	if 2*s.size > s.limit {
+		s.full = true
+		s.notice(fmt.Sprintf("Maximum buffer size (%d) in NFCT has been reached. Please, consider rising "+
+			"`netlink_socket_buffer_size` and `netlink_socket_buffer_maxsize` clauses.", s.limit))
+		return
+	}
+	s.size *= 2
+	got, err := s.sock.SetReadBuffer(s.size)
+	if err != nil {
+		s.full = true
+		s.env.Log.Error(fmt.Sprintf("receive buffer of %d bytes: %v", s.size, err))
+		return
+	}
+	s.notice(fmt.Sprintf("We are losing events, increasing buffer size to %d", got))
+}
+
+// close closes the socket of dumps.
+func (d *dump) close() error {
+	if d.sock == nil {
+		return nil
+	}
+	return d.sock.Close()
+}

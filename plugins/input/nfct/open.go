@@ -1,0 +1,152 @@
+package nfct
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ulogd-go/ulogd/pkg/fdstore"
+	"github.com/ulogd-go/ulogd/pkg/nlsock"
+)
+
+// Open subscribes to events, or takes over the socket that an earlier process has
+// kept, which has.
+func (s *source) Open() (err error) {
+	s.buf = make([]byte, bufferSize)
+	if s.HashEnable {
+		s.table = newTable(s.HashBuckets, s.HashMax)
+	}
+	if s.Capture != "" {
+		s.capture, err = openCapture(s.Capture)
+		return err
+	}
+	adopted := s.Poll == 0 && s.adopt()
+	if !adopted {
+		if s.sock, err = nlsock.Dial(unix.NETLINK_NETFILTER, s.NetNS); err != nil {
+			return fmt.Errorf("netlink socket: %w", err)
+		}
+	}
+	defer func() {
+		if err != nil {
+			_ = errors.Join(s.sock.Close(), s.dump.close()) // the first error says why
+		}
+	}()
+	if s.Poll > 0 {
+		s.notice("NFCT working in polling mode")
+		s.due = time.Now().Add(time.Duration(s.Poll) * time.Second)
+		return nil
+	}
+	return s.listen(adopted)
+}
+
+// listen subscribes to the events.
+func (s *source) listen(adopted bool) (err error) {
+	s.sock.Overrun = s.overrun
+	if s.drops, err = s.sock.Drops(); err != nil {
+		return err
+	}
+	if err := s.setBuffer(); err != nil {
+		return err
+	}
+	if err := s.sock.Reliable(s.Reliable); err != nil {
+		return fmt.Errorf("reliable: %w", err)
+	}
+	if s.Reliable {
+		s.notice("NFCT reliable logging has been enabled.")
+	}
+	// The filter comes first: an event that was received stays.
+	if err := s.sock.Filter(s.program()); err != nil {
+		return fmt.Errorf("error creating NFCT filter: %w", err)
+	}
+	for group := 1; group <= 3; group++ {
+		if err := s.subscribe(group); err != nil {
+			return explain(err)
+		}
+	}
+	if !adopted {
+		s.keep()
+	}
+	s.notice("NFCT plugin working in event mode")
+	if s.table == nil {
+		return nil
+	}
+	return s.startDump(dumpFirst)
+}
+
+// subscribe joins a group whose events are wanted, and leaves another one, which
+// an earlier process may have wanted.
+func (s *source) subscribe(group int) error {
+	for _, g := range s.subscribed().Groups() {
+		if g == group {
+			return s.sock.Join(group)
+		}
+	}
+	return s.sock.Leave(group)
+}
+
+// explain says what the kernel's refusal means and what to do.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("error opening ctnetlink: %w: the capability CAP_NET_ADMIN is missing; run as root, or grant it "+
+			"(AmbientCapabilities=CAP_NET_ADMIN in the unit, or setcap cap_net_admin+ep on the program)", err)
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT), errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("error opening ctnetlink: %w; the kernel may lack it: modprobe nf_conntrack_netlink", err)
+	}
+	return fmt.Errorf("error opening ctnetlink: %w", err)
+}
+
+func (s *source) setBuffer() error {
+	s.size, s.limit = s.socketSizes()
+	got, err := s.sock.SetReadBuffer(s.size)
+	if err != nil {
+		return fmt.Errorf("netlink_socket_buffer_size = %d: %w", s.size, err)
+	}
+	s.notice(fmt.Sprintf("NFCT netlink buffer size has been set to %d", got))
+	return nil
+}
+
+// storeName is the socket's name in the store, the same in the next process.
+func (s *source) storeName() string {
+	return fdstore.Name(fmt.Sprintf("nfct %s %s", s.NetNS, s.env.Instance))
+}
+
+// keep stores the socket for the next process. Without it the socket ends with this
+// one.
+func (s *source) keep() {
+	if s.env.Store == nil {
+		return
+	}
+	var kept error
+	err := s.sock.Control(func(fd int) { kept = s.env.Store.Keep(s.storeName(), fd) })
+	if err = errors.Join(err, kept); err != nil {
+		s.env.Log.Warn(fmt.Sprintf("keep the socket for the next process: %v", err))
+		return
+	}
+	s.sock.Peek = true
+}
+
+// adopt takes over a socket. What has happened to the connections that the earlier
+// process has followed, the first dump and the events in the socket tell.
+func (s *source) adopt() bool {
+	if s.env.Store == nil {
+		return false
+	}
+	files := s.env.Store.Take(s.storeName())
+	for _, f := range files[min(1, len(files)):] {
+		_ = f.Close() // there is one socket only
+	}
+	if len(files) == 0 {
+		return false
+	}
+	var err error
+	if s.sock, err = nlsock.Adopt(files[0]); err != nil {
+		s.env.Log.Warn(fmt.Sprintf("the socket of an earlier process is of no use: %v; what it has received is lost", err))
+		return false
+	}
+	s.sock.Peek = true
+	s.notice("going on with the socket of an earlier process")
+	return true
+}
