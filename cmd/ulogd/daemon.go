@@ -64,8 +64,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 0
 	case err != nil:
 		return 1
-	case o.convert:
-		return convert(o.configfile, c.registry, stdout, stderr)
+	case o.convert != "":
+		return convert(o, c.registry, stdout, stderr)
 	case o.check:
 		return newDaemon(c, o, nil).check()
 	}
@@ -250,10 +250,17 @@ func (d *daemon) threshold(g config.Global) int {
 	return d.opts.loglevel
 }
 
-// review logs what is wrong with a configuration that can be read.
+// review logs what is worth knowing of a configuration that can be read, and suits
+// it to the kernel.
 func (d *daemon) review(f *config.File) {
+	if f.Dialect != config.V2 {
+		notice(d.log, fmt.Sprintf("%s: %v; stacks that do the same take its place", f.Name, f.Dialect))
+	}
 	for _, w := range f.Warnings {
 		d.log.Warn(w.Error())
+	}
+	for _, r := range replaceULOG(f) {
+		notice(d.log, r.String())
 	}
 	for _, p := range f.Plugins {
 		if _, err := d.registry.Lookup(p.Plugin); err != nil {
@@ -314,6 +321,9 @@ func (d *daemon) check() int {
 	if err != nil {
 		d.log.Error(err.Error())
 		return 1
+	}
+	if f.Dialect != config.V2 {
+		fmt.Fprintln(d.stdout, f.Dialect)
 	}
 	p.Report(d.stdout)
 	if p.Failed() > 0 {

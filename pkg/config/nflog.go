@@ -23,6 +23,11 @@ func (r Replaced) String() string {
 		"`nft add rule ip filter input log prefix '\"drop: \"' group %[2]d`", r.Instance, r.Group, r.Nlgroup)
 }
 
+// UsesULOG tells whether a stack begins with the input ULOG.
+func (f *File) UsesULOG() bool {
+	return slices.ContainsFunc(f.Stacks, func(s Stack) bool { return len(s.Instances) > 0 && s.Instances[0].Plugin == "ULOG" })
+}
+
 // ReplaceULOG puts NFLOG and IFINDEX in the place of each input ULOG, for a kernel
 // that does not have the latter. The group of NFLOG has the same number, as rules are
 // converted by their target alone.
