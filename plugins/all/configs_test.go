@@ -3,6 +3,7 @@ package all
 import (
 	"bytes"
 	"database/sql"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,7 +32,8 @@ type field struct {
 // prepare makes the directories that such configurations expect, and puts files
 // there that the test brings.
 const prepare = `mount -t tmpfs none /var/log && mount -t tmpfs none /run &&
-mkdir -p /var/log/ulog /var/log/ulogd /var/log/rules-pcap /run/ulog && cp -r "$0"/. /var/log/ulog/ && exec "$@"`
+mkdir -p /var/log/ulog /var/log/ulogd /var/log/rules-pcap /run/ulog && cp -r "$0"/. /var/log/ulog/ &&
+if [ -d /var/log/ulog/dev ]; then mount --bind "$0"/dev /dev; fi && exec "$@"`
 
 func startField(t *testing.T, ns *lab.NS, program, conf, files string) *field {
 	t.Helper()
@@ -157,6 +159,18 @@ func TestConfigsFromTheField(t *testing.T) {
 			hasMessage(t, f, "[global] rmem: unknown option, ignored")
 			hasMessage(t, f, "[global] bufsize: unknown option, ignored")
 		}},
+		{conf: "16-v1-stock-logemu", groups: []uint16{1}, check: hasFirstLine("ulogd.syslogemu")},
+		{conf: "18-v1-many-outputs-loose-syntax", groups: []uint16{32}, files: firstFiles, check: func(t *testing.T, f *field) {
+			hasFirstLine("ulogd.syslogemu")(t, f)
+			hasFirstRecord("ulog/pktlog.log")(t, f)
+			isCapture(t, f.path("ulog/pkts.pcap"))
+			if data, _ := os.ReadFile(f.path("ulog/pkts.pcap")); binary.NativeEndian.Uint32(data[16:]) != 65535 {
+				t.Errorf("packets of up to %d bytes, want 65535", binary.NativeEndian.Uint32(data[16:]))
+			}
+			hasFirstRow(t, f, "ulog/pkts.db")
+			hasFirstMessage(t)
+		}},
+		{conf: "19-v0-flat-keywords", groups: []uint16{1}, check: hasFirstRecord("ulogd.pktlog")},
 		{conf: "20-unixsock-oprint-nacct-ulog", groups: []uint16{1}, check: func(t *testing.T, f *field) {
 			until(t, "a packet of OPRINT", func() bool {
 				list := lines(f.path("ulog/oprint.log"))

@@ -45,9 +45,10 @@ file=DIR/oprint.log
 
 // TestGoldenFirst replays the packets of each recording through the stacks of a
 // configuration of ulogd 1.x. There is no recording of 1.x itself, so testdata/first was
-// made by the rules of the reference; by hand were checked: 01 (SYN), 02 (ECN bits), 04
-// (flags), 06 (echo), 07 (MTU), 08 (gateway), 09 (parameter), 12 (SPI), 14 (fragment), 32
-// (cut), each the first packet that shows it.
+// made by the rules of the reference. Lines of these packets were checked against the
+// page by hand, from their bytes: 02 both, 07 the fourth (MTU), 08 the first (gateway), 09
+// the third (parameter), 12 the first two (SPI), 14 the second to the sixth (fragments,
+// CE), 32 the second and the eighth (cut).
 func TestGoldenFirst(t *testing.T) {
 	dirs, err := filepath.Glob("testdata/cases/*")
 	if err != nil || len(dirs) < 39 {
