@@ -217,6 +217,7 @@ func (d *daemon) configure() (*config.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.stepInto(f)
 	to, err := d.destination(f.Global)
 	if err != nil {
 		return nil, err
@@ -226,6 +227,17 @@ func (d *daemon) configure() (*config.File, error) {
 	d.log.Info(fmt.Sprintf("ulogd Version %s (re-)starting", version))
 	d.review(f)
 	return f, nil
+}
+
+// stepInto has the log of a daemon of ulogd 1.x written into the directory that packages
+// of ulogd 2 have put where its file was.
+func (d *daemon) stepInto(f *config.File) {
+	info, err := os.Stat(f.Global.Logfile)
+	if f.Dialect == config.V2 || err != nil || !info.IsDir() {
+		return
+	}
+	f.Global.Logfile = filepath.Join(f.Global.Logfile, "ulogd.log")
+	d.log.Warn(fmt.Sprintf("%s: [global] logfile: is a directory, so the log is %s in it; 1.24 would not start; name a file", f.Name, f.Global.Logfile))
 }
 
 // destination is where the configuration wants messages to go: standard error if

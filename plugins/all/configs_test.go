@@ -2,6 +2,7 @@ package all
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
 	"encoding/binary"
 	"encoding/json"
@@ -212,8 +213,10 @@ func configPath(t *testing.T, name string) string {
 // packetTo logs one packet to each group as soon as all are listened to.
 func packetTo(t *testing.T, ns *lab.NS, groups []uint16) {
 	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
 	for _, g := range groups {
-		if _, err := ns.WaitListener(t.Context(), g); err != nil {
+		if _, err := ns.WaitListener(ctx, g); err != nil {
 			t.Fatal(err)
 		}
 	}
