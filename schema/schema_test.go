@@ -81,9 +81,9 @@ func columns(t *testing.T, statements, table string) (names []string) {
 	return names
 }
 
-// TestSQLite: the statements load whatever the table's name, and a plugin fills
+// TestOwn: the statements load whatever the table's name, and a plugin fills
 // each column but the first, which is the row's number.
-func TestSQLite(t *testing.T) {
+func TestOwn(t *testing.T) {
 	tests := []struct {
 		contents schema.Contents
 		keys     []string
@@ -95,7 +95,7 @@ func TestSQLite(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for _, table := range []string{"ulog", `my "log" of 1`} {
-			got := columns(t, schema.SQLite(tt.contents, table), table)
+			got := columns(t, schema.Own(tt.contents, table), table)
 			if len(got) < tt.least {
 				t.Fatalf("%s: columns %q, want %d at least", tt.contents, got, tt.least)
 			}
@@ -111,7 +111,7 @@ func TestSQLite(t *testing.T) {
 // TestPayload: a column for the packet's bytes, or their number, would make the
 // kernel copy all of each packet.
 func TestPayload(t *testing.T) {
-	for _, c := range columns(t, schema.SQLite(schema.Packets, "t"), "t") {
+	for _, c := range columns(t, schema.Own(schema.Packets, "t"), "t") {
 		if strings.HasPrefix(c, "raw_pkt") {
 			t.Errorf("column %s", c)
 		}
@@ -119,7 +119,7 @@ func TestPayload(t *testing.T) {
 }
 
 func TestUnknownContents(t *testing.T) {
-	if s := schema.SQLite("weather", "t"); s != "" {
+	if s := schema.Own("weather", "t"); s != "" {
 		t.Errorf("statements %q for unknown contents", s)
 	}
 }

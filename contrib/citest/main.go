@@ -39,7 +39,7 @@ type need struct {
 
 var needs = []need{
 	{"gcc", "gcc libc6-dev", "for the race detector"},
-	{"ulogd", "ulogd2 ulogd2-json ulogd2-mysql ulogd2-pcap ulogd2-pgsql ulogd2-sqlite3", "to compare its output with ours"},
+	{"ulogd", "ulogd2 ulogd2-dbi ulogd2-json ulogd2-mysql ulogd2-pcap ulogd2-pgsql ulogd2-sqlite3 libdbd-mysql libdbd-pgsql", "to compare its output with ours"},
 	{"psql", "postgresql", "for rows in PostgreSQL"},
 	{"mariadbd", "mariadb-server", "for rows in MariaDB"},
 }

@@ -12,7 +12,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 	"unicode/utf8"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/ulogd-go/ulogd/schema"
 )
 
 func fields(b []byte) []string { return strings.Fields(string(b)) }
@@ -48,12 +53,14 @@ func (s *Server) Database(t testing.TB) *Database {
 	d.DB.SetMaxIdleConns(0) // a connection would be broken after an outage
 	t.Cleanup(func() {
 		d.DB.Close()
-		drop := "drop database " + name
+		drop := []string{"drop database " + name}
 		if s.Engine == PostgreSQL {
-			drop += " with (force)"
+			drop = append([]string{"select pg_terminate_backend(pid) from pg_stat_activity where datname = '" + name + "'"}, drop...)
 		}
-		if _, err := admin.Exec(drop); err != nil {
-			t.Logf("%s: %v", drop, err) // the server may have been ended
+		for _, stmt := range drop {
+			if _, err := admin.Exec(stmt); err != nil {
+				t.Logf("%s: %v", stmt, err) // the server may have been ended
+			}
 		}
 	})
 	return d
@@ -210,4 +217,46 @@ func (d *Database) LoadOriginal(t testing.TB, layout string) {
 	if n := d.Count(t, "ulog2"); n != "0" {
 		t.Fatalf("load %s: ulog2 has %s rows", path, n)
 	}
+}
+
+// LoadOurs makes our own schema, as the database's user.
+func (d *Database) LoadOurs(t testing.TB, v schema.Version, o schema.Options) {
+	t.Helper()
+	engine := schema.MySQL
+	if d.Engine == PostgreSQL {
+		engine = schema.Postgres
+	}
+	if o.Now.IsZero() {
+		o.Now = time.Now()
+	}
+	list, err := schema.Statements(engine, v, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := d.AsUser(t)
+	for _, s := range list {
+		if _, err := db.Exec(s.SQL); err != nil {
+			t.Fatalf("%s: %v", s.SQL, err)
+		}
+	}
+}
+
+// AsUser is a pool of connections of the database's user.
+func (d *Database) AsUser(t testing.TB) *sql.DB {
+	t.Helper()
+	var db *sql.DB
+	var err error
+	if d.Engine == PostgreSQL {
+		quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
+		db, err = sql.Open("pgx", fmt.Sprintf("host='%s' user=%s password='%s' dbname=%s", d.Dir, d.User, quote.Replace(d.Password), d.Name))
+	} else {
+		c := mysql.NewConfig()
+		c.Net, c.Addr, c.User, c.Passwd, c.DBName, c.MultiStatements = "unix", d.Socket, d.User, d.Password, d.Name, true
+		db, err = sql.Open("mysql", c.FormatDSN())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
 }

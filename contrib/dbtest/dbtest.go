@@ -124,11 +124,16 @@ func credential(name string) (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
 }
 
-// find is the path of a program of a server.
+// find is the path of a program of a server. DBTEST_BIN may name the folder of
+// those of another version.
 func find(names ...string) (string, error) {
 	var err error
 	for _, name := range names {
-		paths, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
+		paths, _ := filepath.Glob(filepath.Join(os.Getenv("DBTEST_BIN"), name))
+		if len(paths) > 0 {
+			return paths[0], nil
+		}
+		paths, _ = filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
 		if len(paths) > 0 {
 			return paths[len(paths)-1], nil
 		}

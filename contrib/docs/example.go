@@ -41,23 +41,33 @@ var stackExamples = []stackExample{
 		"log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,mac1:HWHDR,pgsql1:PGSQL"},
 	{"The same in MySQL or MariaDB.",
 		"log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2bin1:IP2BIN,mac1:HWHDR,mysql1:MYSQL"},
+	{"The same in a database whose kind an option names.",
+		"log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,mac1:HWHDR,dbi1:DBI"},
 	{"Every key on a line of its own, or all of them on one line.",
 		"log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,op1:OPRINT"},
 	{"",
 		"log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,gp1:GPRINT"},
 	{"What the kernel said, undecoded.",
 		"log1:NFLOG,xml1:XML"},
+	{"Connections when they have ended, as lines.",
+		"ct1:NFCT,ip2str1:IP2STR,flow1:PRINTFLOW,emu1:LOGEMU"},
+	{"Who had which public address and port, and when: see contrib/nat-log.",
+		"ct1:NFCT,ip2str1:IP2STR,json1:JSON"},
 	{"Packets from the ULOG target, which kernels had up to 3.16.",
 		"ulog1:ULOG,base1:BASE,ip2str1:IP2STR,print1:PRINTPKT,emu1:LOGEMU"},
 	{"Accounting objects, which rules count into.",
 		"nfacct1:NFACCT,json1:JSON"},
+	{"Packets that programs send through a Unix socket, as those of NuFW.",
+		"unixsock1:UNIXSOCK,base1:BASE,ip2str1:IP2STR,print1:PRINTPKT,emu1:LOGEMU"},
+	{"User names and passwords that are sent in the clear.",
+		"log1:NFLOG,base1:BASE,ip2str1:IP2STR,pwsniff1:PWSNIFF,json1:JSON"},
 	{"The packets of a capture file in place of the kernel's.",
 		"replay1:REPLAY,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,print1:PRINTPKT,emu1:LOGEMU"},
 }
 
 // instances are the names of instances that are not the plugin's own with a 1.
 var instances = map[string]string{
-	"NFLOG": "log1", "IFINDEX": "ifi1", "HWHDR": "mac1", "PRINTPKT": "print1",
+	"NFLOG": "log1", "IFINDEX": "ifi1", "HWHDR": "mac1", "PRINTPKT": "print1", "PRINTFLOW": "flow1", "NFCT": "ct1",
 	"LOGEMU": "emu1", "SYSLOG": "sys1", "OPRINT": "op1", "GPRINT": "gp1", "SQLITE3": "sqlite1",
 }
 

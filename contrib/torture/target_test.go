@@ -1,22 +1,21 @@
 package torture
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"strconv"
-	"strings"
 	"testing"
-
-	"encoding/binary"
 
 	"github.com/ulogd-go/ulogd/contrib/dbtest"
 )
 
-// target is a database with ulogd's own schema, and how it is configured.
+// target is a database with ulogd's own schema, or an SQLite file, and how it is
+// configured.
 type target struct {
-	*dbtest.Database
-	config  string
-	numbers string // query for the number of each packet
+	*dbtest.Database        // nil for a file
+	file             string // the file's path
+	config           string
+	rows             func(t *testing.T) []string // the source address of each packet, which is its number
 }
 
 // filters make what the schemas want.
@@ -32,11 +31,15 @@ func newTarget(t *testing.T, e dbtest.Engine, host string) *target {
 	if host == "" {
 		host = server.Socket
 	}
-	plugin := "PGSQL"
-	d.numbers = "select ip_saddr_str - inet '10.0.0.0' from ulog2"
+	plugin, addresses := "PGSQL", "select host(ip_saddr_str) from ulog2"
 	if e == dbtest.MySQL {
-		plugin = "MYSQL"
-		d.numbers = "select conv(hex(substr(ip_saddr, 14)), 16, 10) from ulog2"
+		plugin, addresses = "MYSQL", "select inet_ntoa(conv(hex(substr(ip_saddr, 13)), 16, 10)) from ulog2"
+	}
+	d.rows = func(t *testing.T) (list []string) {
+		for _, r := range d.Query(t, addresses) {
+			list = append(list, r[0])
+		}
+		return list
 	}
 	d.config = stack + plugin + fmt.Sprintf(`
 [log1]
@@ -61,22 +64,23 @@ batch_time=50ms
 func (d *target) seen(t *testing.T) map[uint32]int {
 	t.Helper()
 	seen := map[uint32]int{}
-	for _, r := range d.Query(t, d.numbers) {
-		n, err := strconv.ParseUint(strings.TrimSpace(r[0]), 10, 32)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen[uint32(n)]++
+	for _, text := range d.rows(t) {
+		seen[number(text)]++
 	}
 	return seen
+}
+
+// number is that of the packet with a source address.
+func number(text string) uint32 {
+	a := netip.MustParseAddr(text).As4()
+	return binary.BigEndian.Uint32(a[:]) & 0xffffff
 }
 
 // numberOf is the packet's number in a rejected row.
 func numberOf(values map[string]any) uint32 {
 	for _, name := range []string{"ip_saddr_str", "ip_saddr_bin"} {
 		if text, ok := values[name].(string); ok {
-			a := netip.MustParseAddr(text).As4()
-			return binary.BigEndian.Uint32(a[:]) & 0xffffff
+			return number(text)
 		}
 	}
 	return 0

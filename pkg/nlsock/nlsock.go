@@ -40,6 +40,7 @@ type Socket struct {
 	portID uint32
 	seq    uint32   // of requests
 	kept   [][]byte // datagrams that came while a request waited for its answer
+	handed bool     // the last one that Receive gave was of these
 
 	read  func(fd uintptr) bool // made once: a closure for each call would allocate
 	dst   []byte
@@ -156,12 +157,13 @@ func (s *Socket) Close() error { return s.conn.Close() }
 func (s *Socket) Receive(buf []byte, block bool) (int, error) {
 	for len(s.kept) > 0 {
 		datagram := s.kept[0]
-		s.kept = s.kept[1:]
+		s.kept, s.handed = s.kept[1:], true
 		if n := copy(buf[len(buf):cap(buf)], datagram); n == len(datagram) {
 			return n, nil
 		}
 		s.Truncated++
 	}
+	s.handed = false
 	for {
 		n, err := s.next(buf[len(buf):cap(buf)], block)
 		switch {
@@ -189,8 +191,12 @@ func (s *Socket) consume() {
 	}
 }
 
-// Consume takes the datagram that was last peeked at out of the socket.
+// Consume takes the datagram that was last peeked at out of the socket. One that
+// came while a request waited for its answer is not there any more.
 func (s *Socket) Consume() error {
+	if s.handed {
+		return nil
+	}
 	defer func(peek bool) { s.Peek = peek }(s.Peek)
 	s.Peek = false
 	for {
@@ -285,9 +291,9 @@ func (s *Socket) Dump(typ uint16, body []byte) (sequence uint32, err error) {
 	return s.seq, err
 }
 
-// Query sends requests, in one datagram, to each of which there is one answer or an
-// error. These come by Receive, in messages whose sequence numbers begin with the
-// result.
+// Query sends requests, in one datagram, and reads nothing, so that what waits in the
+// socket stays there. Answers, if there are any, and errors come by Receive, in
+// messages whose sequence numbers begin with the result.
 func (s *Socket) Query(typ uint16, bodies ...[]byte) (first uint32, err error) {
 	first = s.seq + 1
 	return first, s.send(typ, 0, bodies...)

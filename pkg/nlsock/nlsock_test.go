@@ -225,6 +225,33 @@ func TestKernelKeepsPackets(t *testing.T) {
 	next(t, s, 7)
 }
 
+// TestKernelConsume: what is peeked at stays in the socket until Consume, which takes
+// no other packet for one that a request has taken out before; and Query takes none.
+func TestKernelConsume(t *testing.T) {
+	ns, s := listen(t)
+	send(t, ns, 2, 100)
+	if err := s.Request(nflog.TypeConfig, bind(2)); err != nil {
+		t.Fatal(err)
+	}
+	s.Peek = true
+	send(t, ns, 2, 100)
+	if _, err := s.Query(nflog.TypeConfig, bind(3)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		next(t, s, uint32(i))
+		if i >= 2 {
+			next(t, s, uint32(i)) // is still there
+		}
+		if err := s.Consume(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := s.Receive(make([]byte, 0, 600), false); n != 0 || err != nil {
+		t.Errorf("%d bytes more, %v", n, err)
+	}
+}
+
 func TestKernelRequestErrors(t *testing.T) {
 	ns, s := listen(t)
 	if err := dial(t, ns).Request(nflog.TypeConfig, bind(1)); !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EBUSY) {

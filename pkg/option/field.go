@@ -16,6 +16,7 @@ type Field struct {
 	Default   string // as ulogd -i prints it: a bool is 0 or 1
 	Doc       string
 	Mandatory bool // has no default
+	Needed    bool // has one, as in ulogd, with which the plugin does not start
 	Extra     bool // ulogd has no such option
 	Secret    bool // its value is never shown
 
@@ -137,7 +138,8 @@ func newField(sf reflect.StructField, v reflect.Value) (field, error) {
 	case f.Doc == "":
 		return f, fmt.Errorf("options field %s: no doc tag", sf.Name)
 	}
-	err := errors.Join(flag(sf, "mandatory", &f.Mandatory), flag(sf, "extra", &f.Extra), flag(sf, "secret", &f.Secret), f.classify())
+	err := errors.Join(flag(sf, "mandatory", &f.Mandatory), flag(sf, "needed", &f.Needed),
+		flag(sf, "extra", &f.Extra), flag(sf, "secret", &f.Secret), f.classify())
 	if err != nil {
 		return f, fmt.Errorf("options field %s: %w", sf.Name, err)
 	}

@@ -13,8 +13,9 @@
 //
 // The tags: toml is the option's name in every configuration format ("-"
 // leaves the field out), doc what it means, mandatory that it has no default,
-// extra that ulogd has no such option, secret that its value is never shown,
-// default how the default is shown. Embedded structs are flattened.
+// needed that its default, a zero value, is not accepted, extra that ulogd has
+// no such option, secret that its value is never shown, default how the default
+// is shown. Embedded structs are flattened.
 //
 // Fields are strings, bools, int, int32, int64, uint8, uint16, uint32,
 // float64, [time.Duration], [Size], or implement both
@@ -141,7 +142,11 @@ func (a *applier) set(f field, e Entry) {
 
 func (a *applier) missing() {
 	for _, f := range a.fields {
-		if _, ok := a.first[f.Name]; f.Mandatory && !ok {
+		line, given := a.first[f.Name]
+		switch {
+		case f.Needed && given && f.v.IsZero():
+			a.errs = append(a.errs, fmt.Errorf("%s %s: needs another value (%s)", a.section.where(line), f.written(f.text()), f.Doc))
+		case (f.Mandatory || f.Needed) && !given:
 			a.errs = append(a.errs, fmt.Errorf("%s %s: mandatory option is missing; add %[2]s = value (%s)", a.section.where(a.section.Line), f.Name, f.Doc))
 		}
 	}

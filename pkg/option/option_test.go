@@ -387,6 +387,29 @@ func TestApplyMandatory(t *testing.T) {
 	}
 }
 
+func TestApplyNeeded(t *testing.T) {
+	type collector struct {
+		OID int `toml:"oid" needed:"true" doc:"number of the domain"`
+	}
+	for value, want := range map[string]string{
+		"0": `u.conf:10: [log1] oid = "0": needs another value (number of the domain)`,
+		"7": "",
+	} {
+		_, err := Apply(&collector{}, section(Entry{Name: "oid", Value: value}), false)
+		if got := text(err); got != want {
+			t.Errorf("%s: got %s, want %s", value, got, want)
+		}
+	}
+	_, err := Apply(&collector{}, section(), false)
+	if got, want := text(err), "u.conf:9: [log1] oid: mandatory option is missing; add oid = value (number of the domain)"; got != want {
+		t.Errorf("missing: got %s, want %s", got, want)
+	}
+	f := Fields(collector{})[0]
+	if f.Mandatory || !f.Needed || f.Default != "0" || f.shownDefault() != "required" {
+		t.Errorf("%+v, want an option that is needed, and has a default for ulogd -i", f)
+	}
+}
+
 func TestApplyWantsPointerToStruct(t *testing.T) {
 	n := 1
 	for _, dst := range []any{nil, options{}, &n, (*options)(nil)} {

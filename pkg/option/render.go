@@ -90,7 +90,7 @@ func TOML(w io.Writer, section string, fields []Field) error {
 			fmt.Fprintf(&b, "# %s\n", strings.TrimSpace(line))
 		}
 		fmt.Fprintf(&b, "# %s = %s", f.Name, f.Format(f.Default))
-		if f.Mandatory {
+		if f.Mandatory || f.Needed {
 			b.WriteString("  # required")
 		}
 		b.WriteByte('\n')
@@ -131,7 +131,7 @@ func (f Field) typeName() string {
 
 func (f Field) shownDefault() string {
 	switch {
-	case f.Mandatory:
+	case f.Mandatory, f.Needed:
 		return "required"
 	case f.Default == "":
 		return ""

@@ -1,13 +1,13 @@
-// Package outsock delivers rows over sockets.
+// Package outsock delivers rows over sockets, for all outputs that do.
 package outsock
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,49 +20,91 @@ const timeout = 10 * time.Second
 
 // Conn is the delivering half of an output that sends to a socket: a stream,
 // which receives the rows one behind the other, or a datagram socket, which
-// receives each row by itself. It is used by one goroutine.
+// receives each row by itself. It is all of plugin.Output but Bind and Encode, and
+// a plugin.Reopener; it is embedded. It is used by one goroutine.
 type Conn struct {
-	Network string // "tcp", "udp", "unix" or "unixgram"
-	Address string
+	Network      string // "tcp", "udp", "unix" or "unixgram"
+	Address      string
+	TLS          TLS // over "tcp"
+	QueueOptions queue.Options
+	Batching     queue.Batching // the zero Batching sends each batch at once
 
 	conn    net.Conn
-	closed  *atomic.Bool // by the peer
-	sent    int          // rows of the present block that were dealt with
-	tooLong []int        // those among them that no datagram can hold
+	tls     *tls.Config   // as last loaded
+	closed  chan struct{} // closed when the peer has closed the connection
+	sent    int           // rows of the present block that were dealt with
+	tooLong []int         // those among them that no datagram can hold
 }
 
-// Connect connects anew. All errors are plugin.ErrNotConnected.
+// Queue says how rows wait.
+func (c *Conn) Queue() (queue.Options, queue.Batching) { return c.QueueOptions, c.Batching }
+
+// Connect connects anew. All errors are plugin.ErrNotConnected, but for files of TLS
+// that could not be read yet.
 func (c *Conn) Connect(ctx context.Context) error {
 	if c.conn != nil {
 		c.conn.Close()
 		c.conn = nil
 	}
-	d := net.Dialer{Timeout: timeout}
-	conn, err := d.DialContext(ctx, c.Network, c.Address)
-	if err != nil {
-		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
+	if err := c.loadTLS(); err != nil {
+		return err
 	}
-	c.conn, c.closed = conn, new(atomic.Bool)
-	if c.stream() {
-		go watch(conn, c.closed)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if err := c.dial(ctx); err != nil {
+		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
 	}
 	return nil
 }
+
+func (c *Conn) dial(ctx context.Context) error {
+	conn, err := new(net.Dialer).DialContext(ctx, c.Network, c.Address)
+	if err != nil {
+		return err
+	}
+	c.conn, c.closed = conn, make(chan struct{})
+	if !c.stream() {
+		return nil
+	}
+	judged := true
+	if c.TLS.On {
+		if c.conn, judged, err = c.secure(ctx, conn); err != nil {
+			return err
+		}
+	}
+	go watch(c.conn, c.closed)
+	if !judged {
+		return c.awaitVerdict()
+	}
+	return nil
+}
+
+// Reopen connects anew, as ulogd does on SIGHUP.
+func (c *Conn) Reopen() error { return c.Connect(context.Background()) }
 
 func (c *Conn) stream() bool { return c.Network == "tcp" || c.Network == "unix" }
 
 // watch notes when the peer closes, which a writer would learn only after a
 // record was sent for nothing. What a peer has to say is ignored.
-func watch(conn net.Conn, closed *atomic.Bool) {
+func watch(conn net.Conn, closed chan struct{}) {
 	_, _ = io.Copy(io.Discard, conn)
-	closed.Store(true)
+	close(closed)
+}
+
+func (c *Conn) hasClosed() bool {
+	select {
+	case <-c.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 // Write sends a block, until ctx ends. After plugin.ErrNotConnected the same block
 // is to be given again: it goes on with the first row that was not sent whole.
 // Rows that are longer than a datagram may be are a *plugin.RejectError.
 func (c *Conn) Write(ctx context.Context, blk *queue.Block) error {
-	if c.conn == nil || c.closed.Load() {
+	if c.conn == nil || c.hasClosed() {
 		return fmt.Errorf("%w: %s %s: the peer has closed the connection", plugin.ErrNotConnected, c.Network, c.Address)
 	}
 	if err := c.conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
@@ -77,6 +119,15 @@ func (c *Conn) Write(ctx context.Context, blk *queue.Block) error {
 	err := c.rejected()
 	c.sent, c.tooLong = 0, nil
 	return err
+}
+
+// Abandon gives up a block of which Write has sent only a part, so that the next
+// block may be another one. It says how many rows were dealt with. It is for rows
+// that are never too long to be sent.
+func (c *Conn) Abandon() (sent int) {
+	sent = c.sent
+	c.sent, c.tooLong = 0, nil
+	return sent
 }
 
 func (c *Conn) rejected() error {

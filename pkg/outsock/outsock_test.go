@@ -178,10 +178,10 @@ func TestNobodyListens(t *testing.T) {
 // awaitClosed waits until the output knows that its peer has gone.
 func awaitClosed(t *testing.T, c *Conn) {
 	t.Helper()
-	for deadline := time.Now().Add(wait); !c.closed.Load(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the output does not notice that the peer has closed")
-		}
+	select {
+	case <-c.closed:
+	case <-time.After(wait):
+		t.Fatal("the output does not notice that the peer has closed")
 	}
 }
 

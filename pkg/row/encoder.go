@@ -14,6 +14,8 @@ type Encoder struct {
 	// Constants are values of keys that no plugin publishes, such as
 	// "local.hostname".
 	Constants map[string]string
+	// FoldCase makes the key of a column that of its name in lower case.
+	FoldCase bool
 
 	fields  []field
 	without []string
@@ -32,7 +34,7 @@ func (e *Encoder) Bind(b *event.Binder, columns []string, done func()) {
 	declared := make([]field, len(columns))
 	for i, name := range columns {
 		f := &declared[i]
-		f.column, f.key = name, Key(name)
+		f.column, f.key = name, e.Key(name)
 		b.Optional(&f.slot, f.key, event.None)
 		if plain, ok := cutForm(f.key); ok {
 			b.Optional(&f.plain, plain, event.None)
@@ -42,6 +44,14 @@ func (e *Encoder) Bind(b *event.Binder, columns []string, done func()) {
 		e.keep(declared)
 		done()
 	})
+}
+
+// Key is the name of the key that a column takes.
+func (e *Encoder) Key(column string) string {
+	if e.FoldCase {
+		column = strings.ToLower(column)
+	}
+	return Key(column)
 }
 
 // cutForm is the key of the address of which key is the text or the bytes. With

@@ -37,6 +37,10 @@ type Column struct {
 	exact   bool // a number that does not fit is left out rather than changed
 }
 
+// HostColumn is the column for the host that has logged a row, in tables that have
+// one. Its key is a constant of the daemon.
+const HostColumn = "local_hostname"
+
 // NewColumn is a column of that name and nothing known of it yet.
 func NewColumn(name string) Column {
 	key := row.Key(name)

@@ -12,6 +12,7 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/option"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
+	"github.com/ulogd-go/ulogd/pkg/retention"
 )
 
 // Options are what ulogd's outputs to database servers have in common, in its
@@ -33,6 +34,7 @@ type Extra struct {
 	Ledger     string            `toml:"ledger" extra:"true" doc:"table, made if it is not there, that says how far each logger has come, so that each row is stored exactly once; none does without, and a row may be stored twice after a failure"`
 	Generation plugin.Generation `toml:"generation" extra:"true" doc:"1 stores values as ulogd 1.x does: IPv4 addresses as the numbers that people expect, and nothing said of columns without a key"`
 	Direct     Direct            `toml:"direct" extra:"true" doc:"whether to write the base tables in place of calling a procedure of ulogd's own schemas: auto if its body is the one that was shipped, yes even if the body can't be read, no never"`
+	Retention  retention.Age     `toml:"retention" extra:"true" doc:"how old rows may get, such as 90d: older ones are removed, by whole partitions where the table has one for each day; off keeps all, and changes no table"`
 	queue.Options
 }
 

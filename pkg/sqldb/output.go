@@ -5,10 +5,10 @@ package sqldb
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +20,9 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
+	"github.com/ulogd-go/ulogd/pkg/retention"
 	"github.com/ulogd-go/ulogd/pkg/row"
+	"github.com/ulogd-go/ulogd/schema"
 )
 
 // Engine reaches one database. Dial may be called again while an older
@@ -28,6 +30,10 @@ import (
 type Engine interface {
 	// Dial connects. The error says what to mend, and never the password.
 	Dial(ctx context.Context) (Conn, error)
+	// Open is a pool of connections beside those of Dial, for retention. Nothing
+	// is connected yet.
+	Open() (*sql.DB, error)
+	Kind() schema.Engine
 }
 
 // Conn is a connection to a database. It is for one goroutine.
@@ -57,10 +63,12 @@ type Output struct {
 	wait   time.Duration // for connecting
 	table  string
 	form   string // of addresses in the columns that the table's name implies
-	first  bool   // as in ulogd 1.x
+
+	generation plugin.Generation
 
 	encoder row.Encoder // the pipeline's
 	conn    Conn        // the output's
+	retain  retention.Worker
 
 	mu    sync.Mutex
 	names []string        // of the table's columns as last seen, kept, or implied
@@ -75,13 +83,15 @@ func NewOutput(engine Engine, o Options, x Extra, form string, env *plugin.Env) 
 	}
 	out := &Output{engine: engine, env: env, table: o.Table, form: form, wait: o.Timeout()}
 	out.queue, out.batch = Delivery(o, x)
-	host := env.Hostname
-	if out.first = x.Generation == plugin.First; out.first {
-		host, _, _ = strings.Cut(host, ".")
-	}
-	out.encoder.Constants = map[string]string{"local.hostname": host}
+	out.generation = x.Generation
+	out.encoder.Constants = Constants(x.Generation, env)
+	out.retain = retention.Worker{Engine: engine.Kind(), Table: o.Table, Age: x.Retention, Open: engine.Open, Now: env.Now, Log: env.Log}
 	return out, nil
 }
+
+// FoldCase makes the key of a column that of its name in lower case. It is called
+// before Bind.
+func (o *Output) FoldCase() { o.encoder.FoldCase = true }
 
 // Queue says that rows wait for others to share a transaction with.
 func (o *Output) Queue() (queue.Options, queue.Batching) { return o.queue, o.batch }
@@ -119,7 +129,7 @@ func (o *Output) discover() []string {
 	names := o.kept()
 	switch {
 	case names != nil:
-	case o.first:
+	case o.generation == plugin.First:
 		names = FirstColumns
 	default:
 		names = Implied(o.table, o.form)
@@ -164,15 +174,11 @@ func (o *Output) bound() {
 	var without []string
 	for _, name := range o.encoder.Without() {
 		if !o.auto[name] {
-			without = append(without, fmt.Sprintf("%s (key %s)", name, row.Key(name)))
+			without = append(without, fmt.Sprintf("%s (key %s)", name, o.encoder.Key(name)))
 		}
 	}
-	level := slog.LevelWarn
-	if o.first {
-		level = slog.LevelInfo // 1.x says nothing
-	}
 	if len(without) > 0 {
-		o.env.Log.Log(context.Background(), level, fmt.Sprintf("table %s: no plugin of the stack publishes the keys of these columns, which stay NULL: %s",
+		o.env.Log.Log(context.Background(), Surprise(o.generation), fmt.Sprintf("table %s: no plugin of the stack publishes the keys of these columns, which stay NULL: %s",
 			o.table, strings.Join(without, ", ")))
 	}
 }
@@ -186,11 +192,12 @@ func (o *Output) Encode(blk *queue.Block, rows *event.Rows) { o.encoder.Encode(b
 // Connect connects to the database and looks at the table again. All errors are
 // plugin.ErrNotConnected, since somebody may mend the database while rows wait.
 func (o *Output) Connect(ctx context.Context) error {
-	_ = o.Close() // it is broken, or to be replaced
+	o.retain.Start()
+	_ = o.disconnect() // it is broken, or to be replaced
 	ctx, stop := context.WithTimeout(ctx, o.wait)
 	defer stop()
 	if err := o.connect(ctx); err != nil {
-		_ = o.Close()
+		_ = o.disconnect()
 		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
 	}
 	return nil
@@ -234,8 +241,13 @@ func (o *Output) Write(ctx context.Context, blk *queue.Block) error {
 // Reopen connects anew, so that columns that were added are used.
 func (o *Output) Reopen() error { return o.Connect(context.Background()) }
 
-// Close gives the connection up.
+// Close gives the connection up, and ends the removal of old rows.
 func (o *Output) Close() error {
+	o.retain.Stop()
+	return o.disconnect()
+}
+
+func (o *Output) disconnect() error {
 	if o.conn == nil {
 		return nil
 	}

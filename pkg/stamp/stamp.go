@@ -63,6 +63,24 @@ func appendClock(dst []byte, t time.Time) []byte {
 // "2006-01-02T15:04:05", a fraction of six digits unless usec is negative, and
 // the offset from UTC as "+0530", which is missing if it is zero.
 func (c *Clock) AppendISO(dst []byte, sec int64, usec int32) []byte {
+	return append(c.appendInstant(dst, sec, usec), c.iso.zone...)
+}
+
+// AppendRFC3339 appends the time sec, in seconds since 1970, with a fraction of six
+// digits, as RFC 3339 has it: "2006-01-02T15:04:05.000042+05:30", with a Z in place
+// of the offset in UTC.
+func (c *Clock) AppendRFC3339(dst []byte, sec int64, usec uint32) []byte {
+	dst = c.appendInstant(dst, sec, int32(usec))
+	zone := c.iso.zone
+	if len(zone) == 0 {
+		return append(dst, 'Z')
+	}
+	dst = append(append(dst, zone[:3]...), ':')
+	return append(dst, zone[3:]...)
+}
+
+// appendInstant appends date, time and fraction, and leaves the offset in c.iso.
+func (c *Clock) appendInstant(dst []byte, sec int64, usec int32) []byte {
 	if s := &c.iso; !s.ok || s.sec != sec {
 		t := time.Unix(sec, 0).In(c.zone)
 		s.ok, s.sec = true, sec
@@ -74,7 +92,7 @@ func (c *Clock) AppendISO(dst []byte, sec int64, usec int32) []byte {
 		dst = append(dst, '.')
 		dst = event.AppendPadded(dst, uint64(usec), 6)
 	}
-	return append(dst, c.iso.zone...)
+	return dst
 }
 
 func appendDate(dst []byte, t time.Time, sep byte) []byte {

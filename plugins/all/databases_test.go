@@ -16,70 +16,130 @@ import (
 
 	"github.com/ulogd-go/ulogd/contrib/dbtest"
 	"github.com/ulogd-go/ulogd/contrib/lab"
+	"github.com/ulogd-go/ulogd/schema"
 )
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// layouts are the schemas that ulogd ships, and how it is told to fill them.
-var layouts = []struct{ schema, table, procedure string }{
-	{"ulogd2", "ulog", "INSERT_PACKET_FULL"},
-	{"ulogd2-flat", "ulog2", "INSERT"},
+// way is a schema, of ulogd or ours, and how ulogd is told to fill it. With a
+// column for the host it needs the view of our flat table, which does not have that.
+type way struct {
+	engine                   dbtest.Engine
+	schema, table, procedure string
+	dbi                      bool // by the plugin DBI
 }
 
-// TestDatabases has Debian's ulogd and ours fill databases of the original schemas
+var ways = []way{
+	{dbtest.PostgreSQL, "ulogd2", "ulog", "INSERT_PACKET_FULL", false},
+	{dbtest.PostgreSQL, "ulogd2-flat", "ulog2", "INSERT", false},
+	{dbtest.MySQL, "ulogd2", "ulog", "INSERT_PACKET_FULL", false},
+	{dbtest.MySQL, "ulogd2-flat", "ulog2", "INSERT", false},
+	{dbtest.PostgreSQL, "ulogd2", "ulog", "INSERT_PACKET_FULL", true},
+	{dbtest.MySQL, "ulogd2-flat", "ulog2", "INSERT", true},
+	{dbtest.PostgreSQL, "ours", "ulog", "INSERT_PACKET_FULL", false},
+	{dbtest.PostgreSQL, "ours-flat", "ulog", "INSERT", false},
+	{dbtest.MySQL, "ours", "ulog", "INSERT_PACKET_FULL", false},
+	{dbtest.MySQL, "ours-flat", "ulog", "INSERT", false},
+}
+
+// load makes the schema.
+func (w way) load(t *testing.T, d *dbtest.Database) {
+	switch w.schema {
+	case "ours":
+		d.LoadOurs(t, schema.V2, schema.Options{Daily: true, Host: true})
+	case "ours-flat":
+		d.LoadOurs(t, schema.V2Flat, schema.Options{Daily: true, Host: true, V1Views: true})
+	default:
+		d.LoadOriginal(t, w.schema)
+	}
+}
+
+// relational tells whether there is a table for each protocol.
+func (w way) relational() bool { return w.schema == "ulogd2" || w.schema == "ours" }
+
+func (w way) String() string {
+	name := string(w.engine) + " " + w.schema
+	if w.dbi {
+		name += " by DBI"
+	}
+	return name
+}
+
+// plugin is the output's name.
+func (w way) plugin() string {
+	switch {
+	case w.dbi:
+		return "DBI"
+	case w.engine == dbtest.MySQL:
+		return "MYSQL"
+	}
+	return "PGSQL"
+}
+
+// TestDatabases has Debian's ulogd and ours fill databases of the original schemas,
+// and of our own,
 // with the same packets, and compares all tables.
 func TestDatabases(t *testing.T) {
 	needOriginal(t)
 	ours := buildOurs(t)
-	for _, e := range []dbtest.Engine{dbtest.PostgreSQL, dbtest.MySQL} {
-		for _, l := range layouts {
-			t.Run(string(e)+" "+l.schema, func(t *testing.T) {
-				server := dbtest.Get(t, e)
-				ns, peer := lab.Test(t), lab.Test(t)
-				a := lab.Port{NS: ns, Name: "va", MAC: "02:00:00:00:00:0a", Addrs: []string{"192.0.2.1/24", "2001:db8::1/64"}}
-				if err := lab.Veth(a, lab.Port{NS: peer, Name: "vb", MAC: "02:00:00:00:00:0b"}); err != nil {
-					t.Fatal(err)
+	for _, w := range ways {
+		t.Run(w.String(), func(t *testing.T) {
+			server := dbtest.Get(t, w.engine)
+			ns, peer := lab.Test(t), lab.Test(t)
+			a := lab.Port{NS: ns, Name: "va", MAC: "02:00:00:00:00:0a", Addrs: []string{"192.0.2.1/24", "2001:db8::1/64"}}
+			if err := lab.Veth(a, lab.Port{NS: peer, Name: "vb", MAC: "02:00:00:00:00:0b"}); err != nil {
+				t.Fatal(err)
+			}
+			hits, err := ns.Log(lab.Rule{Family: "inet", Hook: "prerouting", Priority: -300, SrcMAC: "02:00:00:00:be:ef", Groups: []uint16{1, 2}, Prefix: "it's \"5\" "})
+			if err != nil {
+				t.Fatal(err)
+			}
+			stamps, err := ns.Timestamps()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stamps.Close()
+			var dbs [2]*dbtest.Database
+			for i, program := range []string{original, ours} {
+				dbs[i] = server.Database(t)
+				w.load(t, dbs[i])
+				// An old row, which our retention removes, and somebody by hand for ulogd.
+				dbs[i].Exec(t, "insert into ulog2 (oob_time_sec) values (1)")
+				if program == original {
+					dbs[i].Exec(t, "delete from ulog2")
 				}
-				hits, err := ns.Log(lab.Rule{Family: "inet", Hook: "prerouting", Priority: -300, SrcMAC: "02:00:00:00:be:ef", Groups: []uint16{1, 2}, Prefix: "it's \"5\" "})
-				if err != nil {
-					t.Fatal(err)
+				runOn(t, ns, program, dbs[i], uint16(1+i), w)
+			}
+			sendFitting(t, peer, w.engine, 1500)
+			matched, err := hits.Packets()
+			if err != nil || matched < 400 {
+				t.Fatalf("the rule matched %d packets, %v", matched, err)
+			}
+			for i, db := range dbs {
+				awaitRows(t, db, fmt.Sprint(matched), []string{"ulogd", "ours"}[i])
+			}
+			if diff := cmp.Diff(contents(t, dbs[0], w.relational()), contents(t, dbs[1], w.relational())); diff != "" {
+				t.Errorf("ulogd's rows and ours (-want +got):\n%s", diff[:min(len(diff), 5000)])
+			}
+			if w.schema == "ours" {
+				if n := dbs[1].Count(t, "ulog2 where local_hostname is null"); n != "0" {
+					t.Errorf("%s rows do not say which host they are from", n)
 				}
-				stamps, err := ns.Timestamps()
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer stamps.Close()
-				var dbs [2]*dbtest.Database
-				for i, program := range []string{original, ours} {
-					dbs[i] = server.Database(t)
-					dbs[i].LoadOriginal(t, l.schema)
-					runOn(t, ns, program, dbs[i], uint16(1+i), l.table, l.procedure)
-				}
-				sendFitting(t, peer, e, 1500)
-				matched, err := hits.Packets()
-				if err != nil || matched < 400 {
-					t.Fatalf("the rule matched %d packets, %v", matched, err)
-				}
-				for i, db := range dbs {
-					awaitRows(t, db, fmt.Sprint(matched), []string{"ulogd", "ours"}[i])
-				}
-				if diff := cmp.Diff(contents(t, dbs[0], l.schema), contents(t, dbs[1], l.schema)); diff != "" {
-					t.Errorf("ulogd's rows and ours (-want +got):\n%s", diff[:min(len(diff), 5000)])
-				}
-				t.Logf("%d packets compared", matched)
-			})
-		}
+			}
+			t.Logf("%d packets compared", matched)
+		})
 	}
 }
 
 // runOn starts a daemon that fills a database.
-func runOn(t *testing.T, ns *lab.NS, program string, db *dbtest.Database, group uint16, table, procedure string) {
+func runOn(t *testing.T, ns *lab.NS, program string, db *dbtest.Database, group uint16, w way) {
 	t.Helper()
 	dir := t.TempDir()
-	plugin, convert, alter := "PGSQL", "ip2str1:IP2STR", "alter role %s password 'plain'"
-	host := db.Socket
+	convert, alter := "ip2str1:IP2STR", "alter role %s password 'plain'"
+	host, dbtype := db.Socket, "pgsql"
 	if db.Engine == dbtest.MySQL {
-		plugin, convert, alter, host = "MYSQL", "ip2bin1:IP2BIN", "alter user %s@localhost identified by 'plain'", "localhost"
+		convert, alter = "ip2bin1:IP2BIN", "alter user %s@localhost identified by 'plain'"
+		host, dbtype = "localhost", "mysql"
 	}
 	if _, err := db.DB.Exec(fmt.Sprintf(alter, db.User)); err != nil {
 		t.Fatal(err)
@@ -100,9 +160,14 @@ user="%s"
 pass="plain"
 table="%s"
 procedure="%s"
-`, dir, convert, plugin, group, db.Name, host, db.User, table, procedure)
-	if program == original {
-		for _, so := range []string{"inppkt_NFLOG", "raw2packet_BASE", "filter_IFINDEX", "filter_IP2STR", "filter_IP2BIN", "filter_HWHDR", "output_" + plugin} {
+`, dir, convert, w.plugin(), group, db.Name, host, db.User, w.table, w.procedure)
+	if w.dbi {
+		text += "dbtype=\"" + dbtype + "\"\n"
+	}
+	if program != original {
+		text += "retention=\"90d\"\n"
+	} else {
+		for _, so := range []string{"inppkt_NFLOG", "raw2packet_BASE", "filter_IFINDEX", "filter_IP2STR", "filter_IP2BIN", "filter_HWHDR", "output_" + w.plugin()} {
 			text = strings.Replace(text, "stack=", fmt.Sprintf("plugin=\"/usr/lib/x86_64-linux-gnu/ulogd/ulogd_%s.so\"\nstack=", so), 1)
 		}
 	}
@@ -192,15 +257,15 @@ func awaitRows(t *testing.T, db *dbtest.Database, want, who string) {
 }
 
 // contents are the rows of all tables, without ids of hardware addresses, which
-// ulogd wastes, and times of insertion.
-func contents(t *testing.T, db *dbtest.Database, schema string) (lines []string) {
+// ulogd wastes, times of insertion, and the host, which it does not know.
+func contents(t *testing.T, db *dbtest.Database, relational bool) (lines []string) {
 	t.Helper()
 	names := []string{"ulog2"}
-	if schema == "ulogd2" {
+	if relational {
 		names = []string{"ulog", "ulog2", "mac", "hwhdr", "tcp", "udp", "sctp", "icmp", "icmpv6"}
 	}
 	for _, name := range names {
-		for _, line := range db.Dump(t, name, "timestamp", "mac_id", "_mac_id") {
+		for _, line := range db.Dump(t, name, "timestamp", "mac_id", "_mac_id", "local_hostname") {
 			if name == "hwhdr" && strings.Contains(line, "raw_type=NULL raw_header=NULL") {
 				continue
 			}

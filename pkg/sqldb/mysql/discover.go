@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,10 +37,31 @@ func (c *conn) Columns(ctx context.Context) ([]sqldb.Column, error) {
 		return nil, err
 	}
 	if len(r.columns) == 0 {
-		return nil, fmt.Errorf("database %s has no table or view %s; make it (ulogd-migrate init does), or mend the option table", c.config.DB, c.config.Table)
+		return nil, fmt.Errorf("database %s has no table or view %s; make it (ulogd-migrate init --schema v2 'mysql://%s@%s/%[1]s' does), or mend the option table",
+			c.config.DB, c.config.Table, c.config.User, c.config.Host)
 	}
 	c.table = r
-	return r.columns, nil
+	if c.known, err = c.stock(ctx, sqldb.ParseStatement(c.config.Procedure)); err != nil {
+		return nil, err
+	}
+	return c.withHost(ctx)
+}
+
+// withHost are the columns of the table, and the one for the host if only the base
+// table has it that a known procedure stores rows in.
+func (c *conn) withHost(ctx context.Context) ([]sqldb.Column, error) {
+	base := map[known]string{packets: "ulog2", flows: "ulog2_ct"}[c.known]
+	if base == "" || c.table.column(sqldb.HostColumn) != nil {
+		return c.table.columns, nil
+	}
+	r, err := c.relation(ctx, base)
+	if err != nil {
+		return nil, err
+	}
+	if host := r.column(sqldb.HostColumn); host != nil {
+		return append(slices.Clone(c.table.columns), *host), nil
+	}
+	return c.table.columns, nil
 }
 
 // relation looks a table or a view up. It has no columns if there is none.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/row"
 	"github.com/ulogd-go/ulogd/pkg/sqldb"
 	"github.com/ulogd-go/ulogd/pkg/stats"
+	"github.com/ulogd-go/ulogd/schema"
 )
 
 // Config says where rows go.
@@ -55,23 +57,44 @@ func New(c Config) *Engine {
 
 // Dial connects to the server.
 func (e *Engine) Dial(ctx context.Context) (sqldb.Conn, error) {
-	config, err := e.driver()
+	connector, addr, err := e.connector()
 	if err != nil {
 		return nil, err
 	}
-	connector, err := mysql.NewConnector(config)
-	if err != nil {
-		return nil, fmt.Errorf("connection options: %w", err)
-	}
 	my, err := connector.Connect(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", config.Addr, err)
+		return nil, fmt.Errorf("connect to %s: %w", addr, err)
 	}
 	c := &conn{Engine: e, my: my}
 	if err := c.settings(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+// Kind is the kind of database.
+func (e *Engine) Kind() schema.Engine { return schema.MySQL }
+
+// Open is a pool of connections beside those that store rows. Nothing is connected
+// yet.
+func (e *Engine) Open() (*sql.DB, error) {
+	connector, _, err := e.connector()
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}
+
+// connector makes connections to the server at addr.
+func (e *Engine) connector() (c driver.Connector, addr string, err error) {
+	config, err := e.driver()
+	if err != nil {
+		return nil, "", err
+	}
+	if c, err = mysql.NewConnector(config); err != nil {
+		return nil, "", fmt.Errorf("connection options: %w", err)
+	}
+	return c, config.Addr, nil
 }
 
 // driver makes the driver's configuration of ours.
@@ -167,6 +190,8 @@ type conn struct {
 	dead bool // it is of no more use
 
 	table     relation
+	known     known  // what the procedure does
+	unread    string // why that can't be told
 	ledger    bool
 	increment uint64 // between the numbers that the server gives
 	packet    int    // largest statement

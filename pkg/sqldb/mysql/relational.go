@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -167,8 +169,27 @@ func (w *relational) write(ctx context.Context, blk *queue.Block) error {
 	return nil
 }
 
-// lookUp finds the numbers of the hardware addresses.
+// lookUp finds the numbers of the hardware addresses. Those that are known are
+// looked up again if somebody has removed one meanwhile.
 func (w *relational) lookUp(ctx context.Context, blk *queue.Block) error {
+	if err := w.want(blk); err != nil {
+		return err
+	}
+	there, err := w.macs.hold(ctx)
+	if err != nil {
+		return err
+	}
+	if !there {
+		clear(w.macs.known)
+		if err := w.want(blk); err != nil {
+			return err
+		}
+	}
+	return w.macs.resolve(ctx)
+}
+
+// want notes the hardware addresses of all packets.
+func (w *relational) want(blk *queue.Block) error {
 	w.macs.begin()
 	for i := range blk.Rows() {
 		values, err := w.decode(blk, i, w.width)
@@ -177,7 +198,7 @@ func (w *relational) lookUp(ctx context.Context, blk *queue.Block) error {
 		}
 		w.macs.want(w.fitter, w.parts, values)
 	}
-	return w.macs.resolve(ctx)
+	return nil
 }
 
 // packets stores packets from number from of the block on, and what belongs to
@@ -270,7 +291,8 @@ type macs struct {
 	known   map[string]uint64 // by the row as statements have it
 	missing map[string]int    // place in keys, of the transaction that is open
 	keys    []string
-	found   []uint64 // the numbers of keys
+	found   []uint64        // the numbers of keys
+	used    map[uint64]bool // numbers that were known, of the transaction that is open
 	packets []macRef
 	buf     []byte
 }
@@ -286,7 +308,7 @@ type macRef struct {
 const macRoom = 1 << 16
 
 func newMACs(c *conn, r relation) macs {
-	m := macs{conn: c, known: map[string]uint64{}, missing: map[string]int{}}
+	m := macs{conn: c, known: map[string]uint64{}, missing: map[string]int{}, used: map[uint64]bool{}}
 	for i, name := range [3]string{"mac_saddr", "mac_daddr", "mac_protocol"} {
 		m.columns[i] = r.column(name)
 	}
@@ -296,6 +318,7 @@ func newMACs(c *conn, r relation) macs {
 func (m *macs) begin() {
 	m.packets, m.keys, m.found = m.packets[:0], m.keys[:0], m.found[:0]
 	clear(m.missing)
+	clear(m.used)
 }
 
 // want notes the addresses of the next packet.
@@ -309,6 +332,7 @@ func (m *macs) want(f *sqldb.Fitter, parts *sqldb.Relational, values []row.Value
 		return
 	}
 	if id, ok := m.known[string(m.buf)]; ok {
+		m.used[id] = true
 		m.packets = append(m.packets, macRef{id, -1})
 		return
 	}
@@ -348,6 +372,26 @@ func (m *macs) id(i int) uint64 {
 		return m.found[p.key]
 	}
 	return p.id
+}
+
+// hold keeps others from removing the rows that were known until the end of the
+// transaction, since nothing else does in the tables that ulogd ships. It tells
+// whether all are still there.
+func (m *macs) hold(ctx context.Context) (there bool, err error) {
+	if len(m.used) == 0 {
+		return true, nil
+	}
+	list := slices.AppendSeq([]uint64(nil), maps.Keys(m.used))
+	slices.Sort(list)
+	sql := []byte("select _mac_id from mac where _mac_id in (")
+	for i, id := range list {
+		if i > 0 {
+			sql = append(sql, ',')
+		}
+		sql = strconv.AppendUint(sql, id, 10)
+	}
+	rows, err := m.query(ctx, string(sql)+") lock in share mode")
+	return len(rows) == len(m.used), err
 }
 
 // resolve looks missing addresses up, and makes rows for those that are new.

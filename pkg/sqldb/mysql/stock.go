@@ -38,7 +38,7 @@ var stockRoutines = map[string]stockRoutine{
 		calls: []string{"insert_ip_packet_full", "packet_add_tcp_full", "packet_add_udp", "packet_add_sctp", "packet_add_icmp", "packet_add_icmpv6",
 			"packet_add_hardware_header", "insert_or_select_mac"},
 		columns: sqldb.WithForm(sqldb.PacketColumns, "bin"),
-		bodies:  []string{packetBodies},
+		bodies:  []string{packetBodies, ourPacketBodies},
 	},
 	"insert_ct": {
 		does:    flows,
@@ -47,14 +47,15 @@ var stockRoutines = map[string]stockRoutine{
 	},
 }
 
-// Fingerprints of the routines as ulogd 2.0.2 to 2.0.9 ship them. What differs
-// between these are types of parameters, not bodies.
+// Fingerprints of the routines as ulogd 2.0.2 to 2.0.9 ship them, and of ours in
+// package schema. What differs between ulogd's are types of parameters, not bodies.
 const (
-	packetBodies = "6bb18f595cc03c479f4195cc7792c8e0"
-	flowBodies   = "10fe70236f57d1b24b9765b3702c7415"
+	packetBodies    = "6bb18f595cc03c479f4195cc7792c8e0"
+	ourPacketBodies = "eb989a9a3f87af41dbfb382afbab7ef0"
+	flowBodies      = "10fe70236f57d1b24b9765b3702c7415" // ours is the same
 )
 
-// stock tells what a routine does.
+// stock tells what a routine does, and in unread why that can't be told.
 func (c *conn) stock(ctx context.Context, s sqldb.Statement) (known, error) {
 	r, ok := stockRoutines[strings.ToLower(s.Text)]
 	if !ok || s.Mode != sqldb.Select || !c.table.begins(r.columns) {
@@ -64,8 +65,8 @@ func (c *conn) stock(ctx context.Context, s sqldb.Statement) (known, error) {
 	if err != nil {
 		return unknown, err
 	}
-	if print == "" {
-		c.config.Log.Warn(fmt.Sprintf("the body of %s can't be read, so it can't be known for ulogd's; rows are much faster if it is (grant the right to read it: SHOW CREATE ROUTINE, in MySQL SHOW_ROUTINE, in old versions SELECT on mysql.proc; or say direct=yes)", s.Text))
+	if c.unread = ""; print == "" {
+		c.unread = fmt.Sprintf("the body of %s can't be read, so it can't be known for ulogd's; rows are much faster if it is (grant the right to read it: SHOW CREATE ROUTINE, in MySQL SHOW_ROUTINE, in old versions SELECT on mysql.proc; or say direct=yes)", s.Text)
 	}
 	if !c.config.Direct.Stock(print, r.bodies) {
 		return unknown, nil

@@ -12,7 +12,7 @@ import (
 
 // caller stores each row by calling a routine, with the arguments that ulogd
 // would pass: the table's columns in order, without a first one whose name begins
-// with "_". Many calls are sent at once.
+// with "_", or with DBI any. Many calls are sent at once.
 type caller struct {
 	*conn
 	statement  sqldb.Statement
@@ -31,7 +31,7 @@ type argument struct {
 // own are the table's columns that are arguments.
 func (w *caller) own() []sqldb.Column {
 	columns := w.table.columns
-	if strings.HasPrefix(columns[0].Name, "_") {
+	if w.config.SkipFirst || strings.HasPrefix(columns[0].Name, "_") {
 		columns = columns[1:]
 	}
 	return columns

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,21 +34,71 @@ func (r relation) column(name string) *sqldb.Column {
 
 // Columns describes the table.
 func (c *conn) Columns(ctx context.Context) ([]sqldb.Column, error) {
-	schema := c.config.Schema
-	if schema == "" {
-		schema = "public"
-	}
 	for _, name := range []string{c.config.Table, strings.ToLower(c.config.Table)} {
+		schema, err := c.schema(ctx, name)
+		if err != nil {
+			return nil, err
+		}
 		r, err := c.relation(ctx, schema, name)
 		if err != nil {
 			return nil, err
 		}
 		if len(r.columns) > 0 {
 			c.table = r
-			return r.columns, nil
+			if c.known, err = c.stock(ctx, sqldb.ParseStatement(c.config.Procedure)); err != nil {
+				return nil, err
+			}
+			return c.withHost(ctx)
 		}
 	}
-	return nil, fmt.Errorf("schema %s has no table or view %s with columns; make it (ulogd-migrate init does), or mend the option table", schema, c.config.Table)
+	where := "schema " + c.config.Schema
+	if c.config.Schema == "" {
+		where = "the search path"
+	}
+	return nil, fmt.Errorf("%s has no table or view %s with columns; make it (ulogd-migrate init --schema v2 \"%s\" does), or mend the option table",
+		where, c.config.Table, c.public())
+}
+
+// schema is where the table is to be looked for.
+func (c *conn) schema(ctx context.Context, table string) (string, error) {
+	if c.config.Schema != "" {
+		return c.config.Schema, nil
+	}
+	rows, err := c.query(ctx, `select n.nspname from pg_class k join pg_namespace n on n.oid = k.relnamespace
+		where k.relname = $1 and pg_table_is_visible(k.oid)`, table)
+	if err != nil || len(rows) == 0 {
+		return "", err
+	}
+	return rows[0][0], nil
+}
+
+// public is how to connect, as libpq reads it, without a password.
+func (c *conn) public() string {
+	config, err := c.parse()
+	if err != nil {
+		return ""
+	}
+	text := settings("host", config.Host, "port", strconv.Itoa(int(config.Port)), "dbname", config.Database, "user", config.User)
+	if s := c.config.Schema; s != "" && s != "public" {
+		text += settings("search_path", s)
+	}
+	return strings.TrimSpace(text)
+}
+
+// withHost are the columns of the table, and the one for the host if only the base
+// table has it that a known procedure stores rows in.
+func (c *conn) withHost(ctx context.Context) ([]sqldb.Column, error) {
+	if c.known != packets || c.table.column(sqldb.HostColumn) != nil {
+		return c.table.columns, nil
+	}
+	r, err := c.relation(ctx, c.table.schema, "ulog2")
+	if err != nil {
+		return nil, err
+	}
+	if host := r.column(sqldb.HostColumn); host != nil {
+		return append(slices.Clone(c.table.columns), *host), nil
+	}
+	return c.table.columns, nil
 }
 
 // relation looks a table or a view up. It has no columns if there is none.

@@ -118,8 +118,8 @@ func (m *macs) resolveSome(ctx context.Context, keys []string, found []uint64) e
 	list := values(keys)
 	table := m.relation.full()
 	same := "m.mac_saddr = w.s and m.mac_daddr is not distinct from w.d and m.mac_protocol is not distinct from w.p"
-	err := m.exec(ctx, "insert into "+table+" (mac_saddr, mac_daddr, mac_protocol) select w.s, w.d, w.p from (values "+list+") as w(s, d, p) "+
-		"where not exists (select 1 from "+table+" m where "+same+") on conflict do nothing")
+	err := m.exec(ctx, "insert into "+table+" (mac_saddr, mac_daddr, mac_protocol) select w.s, w.d, w.p from (values "+list+") as w(s, d, p, n) "+
+		"where not exists (select 1 from "+table+" m where "+same+") order by w.n on conflict do nothing")
 	if err != nil {
 		return err
 	}

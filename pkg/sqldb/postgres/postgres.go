@@ -4,6 +4,7 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,13 +12,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
 	"github.com/ulogd-go/ulogd/pkg/row"
 	"github.com/ulogd-go/ulogd/pkg/sqldb"
 	"github.com/ulogd-go/ulogd/pkg/stats"
+	"github.com/ulogd-go/ulogd/schema"
 )
 
 // Config says where rows go.
@@ -25,8 +29,9 @@ type Config struct {
 	Host, DB, User, Pass string
 	Port                 int
 	ConnString           string // in place of all these, as libpq reads it
-	Schema               string
+	Schema               string // of the table; empty to follow the search path
 	Table                string // or view, whose columns choose the keys
+	SkipFirst            bool   // the table's first column is no argument of a routine, whatever its name
 	Procedure            string // see sqldb.ParseStatement
 	Ledger               string // sqldb.None for none
 	Direct               sqldb.Direct
@@ -56,7 +61,7 @@ func (e *Engine) Dial(ctx context.Context) (sqldb.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	pg, err := pgconn.ConnectConfig(ctx, config)
+	pg, err := pgconn.ConnectConfig(ctx, &config.Config)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err) // pgconn leaves passwords out
 	}
@@ -67,15 +72,31 @@ func (e *Engine) Dial(ctx context.Context) (sqldb.Conn, error) {
 	return c, nil
 }
 
-// parse makes pgconn's configuration of ours.
-func (e *Engine) parse() (*pgconn.Config, error) {
+// Kind is the kind of database.
+func (e *Engine) Kind() schema.Engine { return schema.Postgres }
+
+// Open is a pool of connections beside those that store rows. Nothing is connected
+// yet.
+func (e *Engine) Open() (*sql.DB, error) {
+	config, err := e.parse()
+	if err != nil {
+		return nil, err
+	}
+	if path := e.searchPath(); path != "" {
+		config.RuntimeParams["search_path"] = path
+	}
+	return stdlib.OpenDB(*config), nil
+}
+
+// parse makes pgx's configuration of ours.
+func (e *Engine) parse() (*pgx.ConnConfig, error) {
 	c := e.config
 	text := c.ConnString
 	if text == "" {
 		text = settings("host", c.Host, "dbname", c.DB, "user", c.User, "port", port(c.Port), "sslmode", c.Login.SSLMode,
 			"sslrootcert", c.Login.SSLRootCert, "sslcert", c.Login.SSLCert, "sslkey", c.Login.SSLKey)
 	}
-	config, err := pgconn.ParseConfig(text)
+	config, err := pgx.ParseConfig(text)
 	if err != nil {
 		return nil, fmt.Errorf("connection options: %w", err)
 	}
@@ -119,6 +140,8 @@ type conn struct {
 	pg *pgconn.PgConn
 
 	table   relation
+	known   known  // what the procedure does
+	unread  string // why that can't be told
 	ledger  bool
 	how     string // for the log: the way in which rows are stored
 	writer  writer
@@ -140,10 +163,19 @@ type writer interface {
 // settings makes the session what the SQL here expects.
 func (c *conn) settings(ctx context.Context) error {
 	sql := "set standard_conforming_strings = on; set bytea_output = 'hex'"
-	if s := c.config.Schema; s != "" && s != "public" {
-		sql += fmt.Sprintf("; set search_path = %s, \"$user\", 'public'", quoteText(s))
+	if path := c.searchPath(); path != "" {
+		sql += "; set search_path = " + path
 	}
 	return c.exec(ctx, sql)
+}
+
+// searchPath is where names without a schema are looked for; empty for the
+// server's own.
+func (e *Engine) searchPath() string {
+	if s := e.config.Schema; s != "" && s != "public" {
+		return quoteName(s) + `, "$user", public`
+	}
+	return ""
 }
 
 // exec runs statements that have no result.
@@ -242,4 +274,13 @@ func explain(e *pgconn.PgError) error {
 		}
 	}
 	return fmt.Errorf("%s (SQLSTATE %s)", text, e.Code)
+}
+
+// Name is the name of the database; empty if the options can't be understood.
+func (e *Engine) Name() string {
+	config, err := e.parse()
+	if err != nil {
+		return ""
+	}
+	return config.Database
 }

@@ -43,11 +43,10 @@ func (c *conn) insert() writer {
 
 // procedure stores rows by a routine, or as that would if it is known.
 func (c *conn) procedure(ctx context.Context, s sqldb.Statement) error {
-	known, err := c.stock(ctx, s)
-	if err != nil {
-		return err
+	if c.unread != "" {
+		c.config.Log.Warn(c.unread)
 	}
-	switch known {
+	switch c.known {
 	case packets:
 		w := &relational{conn: c}
 		if err := w.discover(ctx); err != nil {

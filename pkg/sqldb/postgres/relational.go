@@ -130,7 +130,9 @@ func (w *relational) try(ctx context.Context, blk *queue.Block) error {
 // reserve takes numbers for n packets. They follow each other unless somebody
 // else takes some at the same moment.
 func (w *relational) reserve(ctx context.Context, n int) error {
-	rows, err := w.query(ctx, `with s as materialized (select nextval(`+w.sequence()+`) as x from generate_series(1, $1::int))
+	// The numbers are taken once, since nextval keeps the list from being merged into
+	// the query; PostgreSQL 11 has no word for that.
+	rows, err := w.query(ctx, `with s as (select nextval(`+w.sequence()+`) as x from generate_series(1, $1::int))
 		select min(x), case when max(x) - min(x) + 1 = count(*) then '' else string_agg(x::text, ',') end from s`, strconv.Itoa(n))
 	if err != nil {
 		return err

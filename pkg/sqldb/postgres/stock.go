@@ -38,28 +38,33 @@ var stockRoutines = map[string]stockRoutine{
 		calls: []string{"insert_ip_packet_full", "insert_tcp_full", "insert_udp", "insert_sctp", "insert_icmp", "insert_icmpv6",
 			"insert_hardware_header", "insert_or_select_mac"},
 		columns: sqldb.WithForm(sqldb.PacketColumns, "str"),
-		bodies:  []string{packetBodies},
+		bodies:  []string{packetBodies, ourPacketBodies},
 	},
 	"insert_ct": {
 		does:    plain,
 		columns: append(sqldb.WithForm(sqldb.FlowColumns, "str"), "ct_event"),
-		bodies:  []string{flowBodies},
+		bodies:  []string{flowBodies, ourFlowBodies, ourHostFlowBodies},
 	},
 	"insert_nfacct": {
 		does:    plain,
 		columns: sqldb.SumColumns,
-		bodies:  []string{sumBodies},
+		bodies:  []string{sumBodies, ourHostSumBodies},
 	},
 }
 
-// Fingerprints of the routines as ulogd 2.0.2 to 2.0.9 ship them.
+// Fingerprints of the routines as ulogd 2.0.2 to 2.0.9 ship them, and of ours in
+// package schema, without and with a column for the host.
 const (
-	packetBodies = "bfe692dc1f2c6e23562289876e46948e"
-	flowBodies   = "7e8bc93bdbd632f16e641c528be9c3b6"
-	sumBodies    = "e498268cf96ea59f401ad612434540c5"
+	packetBodies      = "bfe692dc1f2c6e23562289876e46948e"
+	ourPacketBodies   = "ea92eaa6c09c4a782a57a339738a2c3b"
+	flowBodies        = "7e8bc93bdbd632f16e641c528be9c3b6"
+	ourFlowBodies     = "db27f5688468cf7c130816a64e649f09"
+	ourHostFlowBodies = "b4a26929e56fc1dbca2741f0d16a02d9"
+	sumBodies         = "e498268cf96ea59f401ad612434540c5" // ours is the same
+	ourHostSumBodies  = "79eb9769e46acdc9b731f2819e32f4f4"
 )
 
-// stock tells what a routine does.
+// stock tells what a routine does, and in unread why that can't be told.
 func (c *conn) stock(ctx context.Context, s sqldb.Statement) (known, error) {
 	r, ok := stockRoutines[strings.ToLower(s.Text)]
 	if !ok || s.Mode != sqldb.Select || !c.table.begins(r.columns) {
@@ -69,8 +74,8 @@ func (c *conn) stock(ctx context.Context, s sqldb.Statement) (known, error) {
 	if err != nil {
 		return unknown, err
 	}
-	if print == "" {
-		c.config.Log.Warn(fmt.Sprintf("there are several functions %s, or of those that it calls, so it can't be known for ulogd's; rows are much faster if it is (drop the others, or say direct=yes)", s.Text))
+	if c.unread = ""; print == "" {
+		c.unread = fmt.Sprintf("there are several functions %s, or of those that it calls, so it can't be known for ulogd's; rows are much faster if it is (drop the others, or say direct=yes)", s.Text)
 	}
 	if !c.config.Direct.Stock(print, r.bodies) {
 		return unknown, nil

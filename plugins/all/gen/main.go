@@ -34,7 +34,7 @@ func list(dir string) ([]byte, error) {
 // Package all registers every plugin.
 package all
 
-//go:` + `generate go run ./gen
+` + "//go:generate" + ` go run ./gen
 
 import (
 `)

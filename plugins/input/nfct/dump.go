@@ -39,7 +39,8 @@ const (
 
 // dump is a dump of all connections, which has a socket of its own.
 type dump struct {
-	sock  *nlsock.Socket // nil until the first dump
+	sock  *nlsock.Socket // nil before Open, and for a capture
+	buf   []byte         // for a part of the answer
 	state state
 	kind
 	number   uint32 // of dumps so far; it does not wrap in a lifetime
@@ -52,14 +53,18 @@ type dump struct {
 // answerTime is how long the kernel may take for a part of the answer.
 const answerTime = 10 * time.Second
 
+// open makes the socket.
+func (d *dump) open(netNS string) (err error) {
+	d.buf = make([]byte, bufferSize)
+	if d.sock, err = nlsock.Dial(unix.NETLINK_NETFILTER, netNS); err != nil {
+		return fmt.Errorf("netlink socket: %w", err)
+	}
+	return nil
+}
+
 // startDump asks for all connections.
 func (s *source) startDump(k kind) (err error) {
 	d := &s.dump
-	if d.sock == nil {
-		if d.sock, err = nlsock.Dial(unix.NETLINK_NETFILTER, s.NetNS); err != nil {
-			return fmt.Errorf("netlink socket: %w", err)
-		}
-	}
 	typ := uint16(ctnetlink.TypeGet)
 	if k == dumpReset {
 		typ = ctnetlink.TypeGetZero
@@ -106,14 +111,14 @@ func (s *source) readDump(b *event.Batch) {
 	err := d.sock.Deadline(time.Now().Add(answerTime))
 	var n int
 	if err == nil {
-		n, err = d.sock.Receive(s.buf[:0], true)
+		n, err = d.sock.Receive(d.buf[:0], true)
 	}
 	s.tick()
 	if err != nil {
 		s.dumpFailed(fmt.Errorf("dump connections: %w", err))
 		return
 	}
-	for datagram := s.buf[:n]; len(datagram) > 0; {
+	for datagram := d.buf[:n]; len(datagram) > 0; {
 		m, rest, ok := nflog.NextMessage(datagram)
 		if !ok {
 			s.malformed.Add(1)

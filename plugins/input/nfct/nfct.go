@@ -33,7 +33,8 @@ type source struct {
 	woken   atomic.Bool
 	wanted  atomic.Bool // a dump that resets the counters
 	ending  bool        // events are given up, only the rest is read
-	peeked  bool        // the datagram is still in the socket, too
+	peeked  int         // length of the datagram that is still in the socket, too; 0 if none is
+	numbers numbers
 
 	received time.Time // when the last datagram was
 	now      int64     // that in nanoseconds since 1970
@@ -87,22 +88,24 @@ const bufferSize = 64 << 10
 // Read waits for records, and takes what else is there until the batch is large
 // enough.
 //
-// A datagram that is to survive the process stays in the socket until its record has
-// passed the stacks, which it has when the next one is wanted.
-func (s *source) Read(ctx context.Context, b *event.Batch) error {
+// A datagram that is to survive the process stays in the socket until its records have
+// passed the stacks, which they have when the next one is wanted; so a batch has those of
+// one only. Other records can't be had again: they are noted before they pass.
+func (s *source) Read(ctx context.Context, b *event.Batch) (err error) {
 	if s.stop == nil {
 		s.stop = context.AfterFunc(ctx, s.Wake)
 	}
-	defer s.count(b)
-	for b.Len() < enough {
-		more, err := s.step(ctx, b)
-		if err != nil || !more {
-			b.Now = s.received
-			return err
-		}
+	s.numbers.begin(b)
+	for more := true; more && err == nil && b.Len() < enough; {
+		more, err = s.step(ctx, b)
 	}
 	b.Now = s.received
-	return nil
+	s.numbers.next += uint64(b.Len())
+	if s.peeked == 0 && b.Len() > 0 {
+		s.numbers.save()
+	}
+	s.count(b)
+	return err
 }
 
 // step does what is next. It reports false when the batch has to end.
@@ -110,7 +113,7 @@ func (s *source) step(ctx context.Context, b *event.Batch) (more bool, err error
 	switch s.dump.state {
 	case reading:
 		if ctx.Err() != nil {
-			return false, ctx.Err()
+			return false, errors.Join(ctx.Err(), s.consume())
 		}
 		s.readDump(b)
 		return true, nil
@@ -122,7 +125,7 @@ func (s *source) step(ctx context.Context, b *event.Batch) (more bool, err error
 			return true, nil
 		}
 	}
-	if s.peeked && b.Len() > 0 {
+	if s.capture == nil && s.sock.Peek && b.Len() > 0 {
 		return false, nil
 	}
 	n, err := s.receive(ctx, b.Len() == 0 && s.dump.state == idle && !s.ending)
@@ -182,8 +185,12 @@ func (s *source) receive(ctx context.Context, block bool) (n int, err error) {
 		return 0, fmt.Errorf("receive events: %w", err)
 	case n == 0 && s.ending:
 		return 0, ctx.Err()
+	case s.sock.Peek && n > 0:
+		s.peeked = n
+		if s.numbers.seen(s.buf[:n]) {
+			return s.receive(ctx, block)
+		}
 	}
-	s.peeked = s.sock.Peek && n > 0
 	return n, nil
 }
 
@@ -193,12 +200,13 @@ func (s *source) tick() {
 	s.now = s.received.UnixNano()
 }
 
-// consume takes the datagram whose record has passed out of the socket.
+// consume takes the datagram whose records have passed out of the socket.
 func (s *source) consume() error {
-	if !s.peeked {
+	if s.peeked == 0 {
 		return nil
 	}
-	s.peeked = false
+	s.numbers.note(s.buf[:s.peeked])
+	s.peeked = 0
 	return s.sock.Consume()
 }
 
@@ -264,5 +272,5 @@ func (s *source) Close() error {
 	if s.capture != nil {
 		return errors.Join(err, s.capture.close())
 	}
-	return errors.Join(err, s.sock.Close())
+	return errors.Join(err, s.numbers.close(), s.sock.Close())
 }

@@ -3,6 +3,7 @@ package nfct
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,10 @@ func (s *source) Open() (err error) {
 			_ = errors.Join(s.sock.Close(), s.dump.close()) // the first error says why
 		}
 	}()
+	if err := s.dump.open(s.NetNS); err != nil {
+		return err
+	}
+	s.wanted.Store(false)
 	if s.Poll > 0 {
 		s.notice("NFCT working in polling mode")
 		s.due = time.Now().Add(time.Duration(s.Poll) * time.Second)
@@ -119,34 +124,58 @@ func (s *source) keep() {
 	if s.env.Store == nil {
 		return
 	}
-	var kept error
-	err := s.sock.Control(func(fd int) { kept = s.env.Store.Keep(s.storeName(), fd) })
-	if err = errors.Join(err, kept); err != nil {
+	page, err := fdstore.NewPage("nfct")
+	if err == nil {
+		s.numbers.fresh(page)
+		var kept error
+		err = s.sock.Control(func(fd int) { kept = s.env.Store.Keep(s.storeName(), fd, int(page.File.Fd())) })
+		err = errors.Join(err, kept)
+	}
+	if err != nil {
 		s.env.Log.Warn(fmt.Sprintf("keep the socket for the next process: %v", err))
 		return
 	}
 	s.sock.Peek = true
 }
 
-// adopt takes over a socket. What has happened to the connections that the earlier
-// process has followed, the first dump and the events in the socket tell.
+// adopt takes over a socket, and the numbering that goes with it. What has happened to
+// the connections that the earlier process has followed, the first dump and the events in
+// the socket tell.
 func (s *source) adopt() bool {
 	if s.env.Store == nil {
 		return false
 	}
 	files := s.env.Store.Take(s.storeName())
-	for _, f := range files[min(1, len(files)):] {
-		_ = f.Close() // there is one socket only
-	}
 	if len(files) == 0 {
 		return false
 	}
-	var err error
-	if s.sock, err = nlsock.Adopt(files[0]); err != nil {
+	if err := s.adoptFiles(files); err != nil {
 		s.env.Log.Warn(fmt.Sprintf("the socket of an earlier process is of no use: %v; what it has received is lost", err))
 		return false
 	}
-	s.sock.Peek = true
 	s.notice("going on with the socket of an earlier process")
 	return true
+}
+
+func (s *source) adoptFiles(files []*os.File) error {
+	if len(files) != 2 {
+		for _, f := range files {
+			_ = f.Close() // it was not used
+		}
+		return fmt.Errorf("%d descriptors in place of 2", len(files))
+	}
+	sock, err := nlsock.Adopt(files[0])
+	if err != nil {
+		return errors.Join(err, files[1].Close())
+	}
+	page, content, err := fdstore.OpenPage(files[1])
+	if err != nil {
+		return errors.Join(err, sock.Close())
+	}
+	if !s.numbers.load(page, content) {
+		return errors.Join(errors.New("how far it was is not known"), sock.Close(), page.Close())
+	}
+	sock.Peek = true
+	s.sock = sock
+	return nil
 }

@@ -188,11 +188,22 @@ func (s *source) adjust() error {
 	if want == s.copied {
 		return nil
 	}
-	if err := s.sock.Request(nflog.TypeConfig, s.group(want).Configure()); err != nil {
+	if err := s.reconfigure(want); err != nil {
 		return s.explain(fmt.Sprintf("unable to configure log group %d", uint16(s.Group)), err)
 	}
 	s.copied = want
 	return nil
+}
+
+// reconfigure changes how much of each packet is copied. What waits in a socket that
+// is kept has to stay there meanwhile.
+func (s *source) reconfigure(bytes int) (err error) {
+	request := s.group(bytes).Configure()
+	if s.sock.Peek {
+		_, err = s.sock.Query(nflog.TypeConfig, request)
+		return err
+	}
+	return s.sock.Request(nflog.TypeConfig, request)
 }
 
 // decode moves messages from the datagram to the batch until that has enough. It
@@ -203,6 +214,9 @@ func (s *source) decode(b *event.Batch) bool {
 		if !ok {
 			s.malformed.Add(1)
 			rest = nil
+		}
+		if ok && m.Type == nflog.TypeError {
+			s.answered(m)
 		}
 		if ok && m.Type == nflog.TypePacket {
 			off := len(b.Buf)
@@ -215,6 +229,13 @@ func (s *source) decode(b *event.Batch) bool {
 		s.datagram = rest
 	}
 	return true
+}
+
+// answered logs that the kernel has refused to configure the group anew.
+func (s *source) answered(m nflog.Message) {
+	if _, err := m.End(); err != nil {
+		s.env.Log.Error(fmt.Sprintf("group %d goes on as it was configured before: %v", uint16(s.Group), err))
+	}
 }
 
 // packet adds an event. It is false, and there is none, if a gap is before it.

@@ -120,8 +120,9 @@ func (s *source) adoptFiles(files []*os.File) (err error) {
 	if !s.numbers.load(content) {
 		return errors.Join(errors.New("how far it was is not known"), sock.Close(), page.Close())
 	}
-	// The configuration may have changed.
-	if err := sock.Request(nflog.TypeConfig, s.group(s.copied).Configure()); err != nil {
+	// The configuration may have changed. What waits has to stay in the socket
+	// meanwhile: this process may be killed, too.
+	if _, err := sock.Query(nflog.TypeConfig, s.group(s.copied).Configure()); err != nil {
 		return errors.Join(err, sock.Close(), page.Close())
 	}
 	s.sock, s.numbers.page = sock, page

@@ -35,6 +35,7 @@ type options struct {
 	Host         string `toml:"host" doc:"address of the receiver, for tcp and udp"`
 	Port         string `toml:"port" doc:"port of the receiver, as a number or the name of a service"`
 	Extra        bool   `toml:"extra" extra:"true" doc:"also write the keys that ulogd does not have, such as oob.physin"`
+	outsock.TLS
 	queue.Options
 }
 
@@ -44,7 +45,7 @@ type output struct {
 	delivery
 }
 
-// delivery is what plugin.File and socket have in common.
+// delivery is what plugin.File and outsock.Conn have in common.
 type delivery interface {
 	Queue() (queue.Options, queue.Batching)
 	Connect(context.Context) error
@@ -62,24 +63,16 @@ func open(o options, env *plugin.Env) (plugin.Output, error) {
 }
 
 func deliver(o options, env *plugin.Env) (delivery, error) {
-	switch mode := strings.ToLower(o.Mode); mode {
-	case "file":
-		return &plugin.File{FileOptions: o.FileOptions, QueueOptions: o.Options, Files: env.Files}, nil
+	mode := strings.ToLower(o.Mode)
+	address := net.JoinHostPort(o.Host, o.Port)
+	switch mode {
 	case "tcp", "udp":
-		return &socket{outsock.Conn{Network: mode, Address: net.JoinHostPort(o.Host, o.Port)}, o.Options}, nil
 	case "unix":
-		return &socket{outsock.Conn{Network: mode, Address: o.File}, o.Options}, nil
+		address = o.File
+	case "file":
+		return &plugin.File{FileOptions: o.FileOptions, QueueOptions: o.Options, Files: env.Files}, o.TLS.Check(mode)
+	default:
+		return nil, fmt.Errorf("unknown mode %q; use file, tcp, udp or unix", o.Mode)
 	}
-	return nil, fmt.Errorf("unknown mode %q; use file, tcp, udp or unix", o.Mode)
+	return &outsock.Conn{Network: mode, Address: address, TLS: o.TLS, QueueOptions: o.Options}, o.TLS.Check(mode)
 }
-
-// socket sends each batch at once.
-type socket struct {
-	outsock.Conn
-	options queue.Options
-}
-
-func (s *socket) Queue() (queue.Options, queue.Batching) { return s.options, queue.Batching{} }
-
-// Reopen connects anew, as ulogd does on SIGHUP.
-func (s *socket) Reopen() error { return s.Connect(context.Background()) }

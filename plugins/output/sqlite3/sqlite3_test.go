@@ -20,6 +20,7 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/plugintest"
 	"github.com/ulogd-go/ulogd/pkg/queue"
+	"github.com/ulogd-go/ulogd/pkg/sqldb/sqlite"
 )
 
 // Tables as ulogd's own schema has them (reference page "ulogd2-outputs",
@@ -89,18 +90,23 @@ func read(t testing.TB, path, table, columns string) (rows []string) {
 }
 
 // start is an instance that writes to a table and that has encoded events.
-func start(t testing.TB, path, table string, sort plugin.Type, events ...plugintest.Event) (*output, *queue.Block, *bytes.Buffer) {
+func start(t testing.TB, path, table string, sort plugin.Type, events ...plugintest.Event) (*sqlite.Output, *queue.Block, *bytes.Buffer) {
+	t.Helper()
+	return startWith(t, plugintest.Options{"db": path, "table": table, "busy_timeout": "10ms"}, sort, events...)
+}
+
+func startWith(t testing.TB, opts plugintest.Options, sort plugin.Type, events ...plugintest.Event) (*sqlite.Output, *queue.Block, *bytes.Buffer) {
 	t.Helper()
 	log := new(bytes.Buffer)
 	run := plugintest.Bench{
 		Plugin:  "SQLITE3",
-		Options: plugintest.Options{"db": path, "table": table, "busy_timeout": "10ms"},
+		Options: opts,
 		Env: func(env *plugin.Env) {
 			env.Input = sort
 			env.Log = slog.New(slog.NewTextHandler(log, nil))
 		},
 	}.Start(t, events...)
-	o := run.Output(t).(*output)
+	o := run.Output(t).(*sqlite.Output)
 	t.Cleanup(func() {
 		if err := o.Close(); err != nil {
 			t.Error(err)
@@ -110,20 +116,20 @@ func start(t testing.TB, path, table string, sort plugin.Type, events ...plugint
 }
 
 // deliver connects and writes a block.
-func deliver(t testing.TB, o *output, blk *queue.Block) {
+func deliver(t testing.TB, o *sqlite.Output, blk *queue.Block) {
 	t.Helper()
 	connect(t, o)
 	write(t, o, blk)
 }
 
-func connect(t testing.TB, o *output) {
+func connect(t testing.TB, o *sqlite.Output) {
 	t.Helper()
 	if err := o.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func write(t testing.TB, o *output, blk *queue.Block) {
+func write(t testing.TB, o *sqlite.Output, blk *queue.Block) {
 	t.Helper()
 	if err := o.Write(t.Context(), blk); err != nil {
 		t.Fatal(err)

@@ -7,14 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/plugintest"
 	"github.com/ulogd-go/ulogd/pkg/queue"
+	"github.com/ulogd-go/ulogd/pkg/sqldb/sqlite"
 )
 
 // marks is an event for each number.
@@ -188,8 +192,7 @@ func TestReaderDuringCommit(t *testing.T) {
 // TestBusyWaits: a lock that goes away within busy_timeout is not even noticed.
 func TestBusyWaits(t *testing.T) {
 	path := newDB(t, "create table t (oob_mark int)")
-	o, blk, _ := start(t, path, "t", plugin.Raw, marks(1)...)
-	o.BusyTimeout = 10 * time.Second
+	o, blk, _ := startWith(t, plugintest.Options{"db": path, "table": "t", "busy_timeout": "10s"}, plugin.Raw, marks(1)...)
 	connect(t, o)
 	unlock := lock(t, path, "begin immediate")
 	timer := time.AfterFunc(20*time.Millisecond, unlock)
@@ -214,8 +217,7 @@ func TestConnectBusy(t *testing.T) {
 // TestCanceled: the end of the context ends the wait for a lock.
 func TestCanceled(t *testing.T) {
 	path := newDB(t, "create table t (oob_mark int)")
-	o, blk, _ := start(t, path, "t", plugin.Raw, marks(1)...)
-	o.BusyTimeout = time.Hour
+	o, blk, _ := startWith(t, plugintest.Options{"db": path, "table": "t", "busy_timeout": "1h"}, plugin.Raw, marks(1)...)
 	connect(t, o)
 	defer lock(t, path, "begin immediate")()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -232,8 +234,8 @@ func TestTwoWriters(t *testing.T) {
 	path := t.TempDir() + "/main.db"
 	errs := make(chan error, 2)
 	for i := range 2 {
-		o, blk, _ := start(t, path, "mainlog", plugin.Raw, marks(slices.Repeat([]int{i}, rows)...)...)
-		o.BusyTimeout = time.Second
+		opts := plugintest.Options{"db": path, "table": "mainlog"}
+		o, blk, _ := startWith(t, opts, plugin.Raw, marks(slices.Repeat([]int{i}, rows)...)...)
 		connect(t, o)
 		go func() {
 			errs <- writeAll(t.Context(), o, blk, blocks)
@@ -242,11 +244,11 @@ func TestTwoWriters(t *testing.T) {
 	if err := errors.Join(<-errs, <-errs); err != nil {
 		t.Fatal(err)
 	}
-	diff(t, []string{"0 1000", "1 1000"}, read(t, path, "(select oob_mark as m, count(*) as n, min(_id) as rowid from mainlog group by 1)", "m,n"))
+	diff(t, []string{"0 1000", "1 1000"}, read(t, path, "(select oob_mark as m, count(*) as n, oob_mark as rowid from mainlog group by 1)", "m,n"))
 }
 
 // writeAll writes a block n times, and tries again as the engine does.
-func writeAll(ctx context.Context, o *output, blk *queue.Block, n int) error {
+func writeAll(ctx context.Context, o *sqlite.Output, blk *queue.Block, n int) error {
 	deadline := time.Now().Add(30 * time.Second)
 	for n > 0 {
 		err := o.Write(ctx, blk)
@@ -316,7 +318,7 @@ func TestRotation(t *testing.T) {
 				if err := os.Rename(path, path+".1"); err != nil {
 					t.Fatal(err)
 				}
-				for _, o := range []*output{a, b} {
+				for _, o := range []*sqlite.Output{a, b} {
 					if reopen {
 						if err := o.Reopen(); err != nil {
 							t.Fatal(err)
@@ -404,24 +406,45 @@ func TestDirectoryGone(t *testing.T) {
 	diff(t, []string{"1"}, read(t, path, "t", "oob_mark"))
 }
 
-// TestFull: no space is a reason to wait. The limit stands for a full disk.
+// TestFull: a full disk is a reason to wait, whatever the journal. Nothing is lost
+// when there is room again.
 func TestFull(t *testing.T) {
-	path := newDB(t, "create table t (oob_prefix text)")
-	o, blk, _ := start(t, path, "t", plugin.Raw, plugintest.Event{"oob.prefix": strings.Repeat("x", 100_000)})
-	connect(t, o)
-	limit := func(pages int) {
-		if err := o.conn.exec(t.Context(), fmt.Sprintf("pragma max_page_count=%d", pages)); err != nil {
-			t.Fatal(err)
-		}
+	for _, journal := range []string{"delete", "wal"} {
+		t.Run(journal, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := unix.Mount("full", dir, "tmpfs", 0, "size=1m"); err != nil {
+				t.Skipf("NOT TESTED: mount a small disk: %v (needs root)", err)
+			}
+			t.Cleanup(func() {
+				if err := unix.Unmount(dir, 0); err != nil {
+					t.Error(err)
+				}
+			})
+			path := filepath.Join(dir, "test.db")
+			run(t, path, "pragma journal_mode="+journal, "create table t (oob_prefix text)")
+			o, blk, _ := start(t, path, "t", plugin.Raw, plugintest.Event{"oob.prefix": strings.Repeat("x", 100_000)})
+			connect(t, o)
+			write(t, o, blk)
+			ballast := filepath.Join(dir, "ballast")
+			if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); err == nil {
+				t.Fatal("the disk is not full")
+			}
+			for range 2 {
+				err := o.Write(t.Context(), blk)
+				if err == nil || errors.Is(err, plugin.ErrNotConnected) || !strings.Contains(err.Error(), "full") {
+					t.Errorf("error %v, want that it is full", err)
+				}
+			}
+			if err := os.Remove(ballast); err != nil {
+				t.Fatal(err)
+			}
+			write(t, o, blk)
+			diff(t, []string{"100000", "100000"}, read(t, path, "t", "length(oob_prefix)"))
+			if err := o.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	limit(5)
-	err := o.Write(t.Context(), blk)
-	if err == nil || errors.Is(err, plugin.ErrNotConnected) || !strings.Contains(err.Error(), "full") {
-		t.Errorf("error %v, want that it is full", err)
-	}
-	limit(1000)
-	write(t, o, blk)
-	diff(t, []string{"100000"}, read(t, path, "t", "length(oob_prefix)"))
 }
 
 // TestCorrupt: a database that was overwritten is an error to try again after.

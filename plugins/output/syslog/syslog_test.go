@@ -98,6 +98,7 @@ func TestUnknownNames(t *testing.T) {
 		{"facility", "log_kern", "LOG_KERN"},
 		{"level", "LOG_WARN", "LOG_WARNING"},
 		{"level", "", "LOG_DEBUG"},
+		{"mode", "tls", "local, udp, tcp"},
 	}
 	for _, tt := range tests {
 		_, _, err := plugintest.Bench{Plugin: "SYSLOG", Options: plugintest.Options{tt.option: tt.value}}.Open(t)

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"strconv"
-	"time"
-	"unicode/utf8"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/nflog"
@@ -77,7 +75,9 @@ func address(value []byte) []byte {
 // append appends the record.
 func (p *packet) append(dst, when []byte, escape bool) []byte {
 	dst = append(append(dst, "<log>"...), when...)
-	dst = p.appendPrefix(dst, escape)
+	if p.prefix != nil {
+		dst = appendText(dst, "prefix", p.prefix, escape)
+	}
 	dst = p.appendLink(dst)
 	dst = appendNumber(dst, "mark", p.mark)
 	dst = appendNumber(dst, "indev", p.in)
@@ -89,19 +89,6 @@ func (p *packet) append(dst, when []byte, escape bool) []byte {
 		dst = append(dst, "</payload>"...)
 	}
 	return append(dst, "</log>\n"...)
-}
-
-func (p *packet) appendPrefix(dst []byte, escape bool) []byte {
-	if p.prefix == nil {
-		return dst
-	}
-	dst = append(dst, "<prefix>"...)
-	if escape {
-		dst = appendEscaped(dst, p.prefix)
-	} else {
-		dst = append(dst, p.prefix...)
-	}
-	return append(dst, "</prefix>"...)
 }
 
 // appendLink appends the hook, and what is known of the link layer.
@@ -117,60 +104,4 @@ func (p *packet) appendLink(dst []byte) []byte {
 		dst = append(dst, "</src>"...)
 	}
 	return append(dst, "</hw>"...)
-}
-
-// appendNumber appends an element unless n is zero.
-func appendNumber(dst []byte, name string, n uint32) []byte {
-	if n == 0 {
-		return dst
-	}
-	return appendElement(dst, name, int(n), 1)
-}
-
-// appendElement appends n, of at least that many digits, as an element.
-func appendElement(dst []byte, name string, n, digits int) []byte {
-	dst = append(append(append(dst, '<'), name...), '>')
-	dst = event.AppendPadded(dst, uint64(n), digits)
-	return append(append(append(dst, "</"...), name...), '>')
-}
-
-// appendWhen appends t. The days of the week count from Sunday, which is 1.
-func appendWhen(dst []byte, t time.Time) []byte {
-	dst = append(dst, "<when>"...)
-	dst = appendElement(dst, "hour", t.Hour(), 1)
-	dst = appendElement(dst, "min", t.Minute(), 2)
-	dst = appendElement(dst, "sec", t.Second(), 2)
-	dst = appendElement(dst, "wday", int(t.Weekday())+1, 1)
-	dst = appendElement(dst, "day", t.Day(), 1)
-	dst = appendElement(dst, "month", int(t.Month()), 1)
-	dst = appendElement(dst, "year", t.Year(), 1)
-	return append(dst, "</when>"...)
-}
-
-// appendEscaped appends text as character data. What no XML document may hold
-// (XML 1.0, section 2.2), and bytes that are not UTF-8, become U+FFFD.
-func appendEscaped(dst, text []byte) []byte {
-	for len(text) > 0 {
-		r, n := utf8.DecodeRune(text)
-		text = text[n:]
-		switch {
-		case r == '&':
-			dst = append(dst, "&amp;"...)
-		case r == '<':
-			dst = append(dst, "&lt;"...)
-		case r == '>':
-			dst = append(dst, "&gt;"...)
-		case r == '\r':
-			dst = append(dst, "&#13;"...) // a reader would make a newline of it
-		case allowed(r):
-			dst = utf8.AppendRune(dst, r)
-		default:
-			dst = utf8.AppendRune(dst, utf8.RuneError)
-		}
-	}
-	return dst
-}
-
-func allowed(r rune) bool {
-	return r == '\t' || r == '\n' || r >= ' ' && r != 0xfffe && r != 0xffff
 }

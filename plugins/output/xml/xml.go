@@ -1,5 +1,5 @@
 // Package xml is the output XML, which writes what the kernel said about each
-// packet as an XML record. See reference page "ulogd2-outputs", section 8.
+// packet, connection or accounting object as an XML record. See reference page "ulogd2-outputs", section 8.
 package xml
 
 import (
@@ -21,7 +21,7 @@ type options struct {
 	Directory string `toml:"directory" doc:"where the files are made, named ulogd-KIND-DDMMYYYY-hhmmss.xml; KIND is pkt, flow or sum"`
 	Sync      bool   `toml:"sync" doc:"write each batch at once; otherwise records wait up to 0.04 s, so that more of them are written together"`
 	Stdout    bool   `toml:"stdout" doc:"write to the standard output, and not to a file"`
-	Escape    bool   `toml:"escape" extra:"true" doc:"write prefixes so that the document is well-formed whatever they hold; ulogd copies them byte for byte"`
+	Escape    bool   `toml:"escape" extra:"true" doc:"write prefixes and names so that the document is well-formed whatever they hold; ulogd copies them byte for byte"`
 	queue.Options
 }
 
@@ -33,7 +33,8 @@ type xml struct {
 	zone *time.Location
 	when []byte // the time of one Encode
 
-	raw, ct, sum event.Slot
+	raw, ct, sum      event.Slot
+	name, pkts, bytes event.Slot // of an accounting object
 }
 
 func open(o options, env *plugin.Env) (plugin.Output, error) {
@@ -53,23 +54,44 @@ func open(o options, env *plugin.Env) (plugin.Output, error) {
 func (x *xml) Bind(b *event.Binder) {
 	b.Optional(&x.ct, "ct", event.Raw)
 	b.Optional(&x.raw, "raw", event.Raw)
-	b.Optional(&x.sum, "sum", event.Raw)
+	b.Optional(&x.sum, "sum", event.Raw) // as in ulogd; what it says is in the next three
+	b.Optional(&x.name, "sum.name", event.String)
+	b.Optional(&x.pkts, "sum.pkts", event.U64)
+	b.Optional(&x.bytes, "sum.bytes", event.U64)
 }
 
 func (x *xml) Queue() (queue.Options, queue.Batching) {
 	return x.options.Options, plugin.FileBatching(x.Sync)
 }
 
-// Encode makes a record of each event that is a packet of NFLOG.
+// Encode makes a record of each event that the kernel has told of.
 func (x *xml) Encode(blk *queue.Block, rows *event.Rows) {
 	x.when = appendWhen(x.when[:0], x.now().In(x.zone))
 	for e := range rows.All() {
-		if !e.Has(x.raw) {
+		switch {
+		case e.Has(x.raw):
+			var p packet
+			p.read(rows.Bytes(e[x.raw]))
+			blk.Data = p.append(blk.Data, x.when, x.Escape)
+		case e.Has(x.name):
+			blk.Data = x.appendSum(blk.Data, rows.Batch, e)
+		default:
 			continue
 		}
-		var p packet
-		p.read(rows.Bytes(e[x.raw]))
-		blk.Data = p.append(blk.Data, x.when, x.Escape)
 		blk.End()
 	}
 }
+
+// appendSum appends the record of an accounting object, in which the time stands
+// without an element of its own.
+func (x *xml) appendSum(dst []byte, b *event.Batch, e event.Event) []byte {
+	dst = append(dst, "<obj>"...)
+	dst = appendText(dst, "name", b.Bytes(e[x.name]), x.Escape)
+	dst = appendElement(dst, "pkts", e.Uint(x.pkts), sumDigits)
+	dst = appendElement(dst, "bytes", e.Uint(x.bytes), sumDigits)
+	dst = append(dst, x.when[len("<when>"):len(x.when)-len("</when>")]...)
+	return append(dst, "</obj>\n"...)
+}
+
+// sumDigits is how many digits a counter of an accounting object has at least.
+const sumDigits = 20

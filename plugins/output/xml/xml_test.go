@@ -131,19 +131,25 @@ func TestOnlyPackets(t *testing.T) {
 	}
 }
 
-func TestInputs(t *testing.T) {
-	var b event.Binder
-	plugintest.Bench{Plugin: "XML", Keys: keys}.Start(t).Instance.Bind(&b)
-	var got []string
-	for _, in := range b.Inputs() {
-		if !in.Optional || in.Kind != event.Raw {
-			t.Errorf("%+v, want optional and raw", in)
+// TestSums has records as ulogd 2.0.8 has written them, and a name that breaks the
+// document unless it is escaped.
+func TestSums(t *testing.T) {
+	sums := []event.Key{{Name: "sum.name", Kind: event.String}, {Name: "sum.pkts", Kind: event.U64}, {Name: "sum.bytes", Kind: event.U64}, {Name: "sum", Kind: event.Raw}}
+	moment := strings.TrimSuffix(strings.TrimPrefix(when, "<when>"), "</when>")
+	f := func(escape string, e plugintest.Event, want string) {
+		t.Helper()
+		rows := plugintest.Output(t, "XML", plugintest.Options{"escape": escape}, sums, e)
+		if len(rows) != 1 || string(rows[0]) != "<obj>"+want+moment+"</obj>\n" {
+			t.Errorf("%q, want %q", rows, want)
 		}
-		got = append(got, in.Name)
 	}
-	if diff := cmp.Diff([]string{"ct", "raw", "sum"}, got); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
+	f("0", plugintest.Event{"sum.name": "http-in", "sum.pkts": 1, "sum.bytes": 33, "sum": []byte{1}},
+		"<name>http-in</name><pkts>00000000000000000001</pkts><bytes>00000000000000000033</bytes>")
+	f("0", plugintest.Event{"sum.name": "", "sum.pkts": 0, "sum.bytes": uint64(1<<64 - 1)},
+		"<name></name><pkts>00000000000000000000</pkts><bytes>18446744073709551615</bytes>")
+	f("0", plugintest.Event{"sum.name": "a<b", "sum.pkts": 1, "sum.bytes": 1}, "<name>a<b</name><pkts>00000000000000000001</pkts><bytes>00000000000000000001</bytes>")
+	f("1", plugintest.Event{"sum.name": "a<b\xff", "sum.pkts": 1, "sum.bytes": 1}, "<name>a&lt;b\ufffd</name><pkts>00000000000000000001</pkts><bytes>00000000000000000001</bytes>")
+	plugintest.Allocs(t, "XML", nil, sums, plugintest.Event{"sum.name": "http-in", "sum.pkts": 1, "sum.bytes": 33})
 }
 
 func TestEncodeDoesNotAllocate(t *testing.T) {

@@ -1,4 +1,4 @@
-package sqlite3
+package sqlite
 
 import (
 	"context"
@@ -15,37 +15,37 @@ import (
 func quoteText(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
 // source is who writes, for the ledger.
-func (o *output) source() string { return o.env.Hostname + "/" + o.env.Queue }
+func (o *Output) source() string { return o.env.Hostname + "/" + o.env.Queue }
 
 // openLedger makes the ledger if there is none.
-func (o *output) openLedger(ctx context.Context) error {
-	if o.Ledger == sqldb.None {
+func (o *Output) openLedger(ctx context.Context) error {
+	if o.config.Ledger == sqldb.None {
 		return nil
 	}
-	table := schema.QuoteSQLite(o.Ledger)
+	table := schema.QuoteSQLite(o.config.Ledger)
 	return o.conn.exec(ctx, fmt.Sprintf(`create table if not exists %s (source text not null, epoch text not null, upto integer not null,
 		lost integer not null, updated integer not null, primary key (source, epoch));
 		delete from %[1]s where source = %s and updated < unixepoch() - 7*86400`, table, quoteText(o.source())))
 }
 
 // moveLedger notes the rows of a block as stored, or refused.
-func (o *output) moveLedger(blk *queue.Block) error {
-	if o.Ledger == sqldb.None {
+func (o *Output) moveLedger(blk *queue.Block) error {
+	if o.config.Ledger == sqldb.None {
 		return nil
 	}
 	return o.conn.exec(context.Background(), fmt.Sprintf("insert or replace into %s values (%s, %s, %d, %d, unixepoch())",
-		schema.QuoteSQLite(o.Ledger), quoteText(o.source()), quoteText(blk.Epoch), blk.First+uint64(blk.Rows()), blk.Lost))
+		schema.QuoteSQLite(o.config.Ledger), quoteText(o.source()), quoteText(blk.Epoch), blk.First+uint64(blk.Rows()), blk.Lost))
 }
 
 // Resume reads the ledger.
-func (o *output) Resume(ctx context.Context, epoch string) (upto uint64, err error) {
+func (o *Output) Resume(ctx context.Context, epoch string) (upto uint64, err error) {
 	if o.conn == nil {
 		return 0, plugin.ErrNotConnected
 	}
-	if o.Ledger == sqldb.None {
+	if o.config.Ledger == sqldb.None {
 		return 0, nil
 	}
-	err = o.conn.query(ctx, "select upto from "+schema.QuoteSQLite(o.Ledger)+" where source = "+quoteText(o.source())+" and epoch = ?", epoch,
+	err = o.conn.query(ctx, "select upto from "+schema.QuoteSQLite(o.config.Ledger)+" where source = "+quoteText(o.source())+" and epoch = ?", epoch,
 		func(v []driver.Value) { upto = uint64(v[0].(int64)) })
 	if err != nil {
 		return 0, fmt.Errorf("%w: ledger: %w", plugin.ErrNotConnected, o.wrap(err))

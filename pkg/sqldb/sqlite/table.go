@@ -1,4 +1,4 @@
-package sqlite3
+package sqlite
 
 import (
 	"context"
@@ -93,9 +93,11 @@ func newColumn(name, typ string, required, key bool) column {
 }
 
 // ourTable is the table that is made where there is none.
-func ourTable(ctx context.Context, sort plugin.Type, name string) (table, error) {
+func ourTable(ctx context.Context, sort plugin.Type, g plugin.Generation, name string) (table, error) {
 	contents := schema.Packets
 	switch {
+	case g == plugin.First:
+		contents = schema.First
 	case sort&plugin.Flow != 0:
 		contents = schema.Flows
 	case sort&plugin.Sum != 0:
@@ -106,7 +108,7 @@ func ourTable(ctx context.Context, sort plugin.Type, name string) (table, error)
 		return table{}, err
 	}
 	defer c.Close()
-	if err := c.exec(ctx, schema.SQLite(contents, name)); err != nil {
+	if err := c.exec(ctx, schema.Own(contents, name)); err != nil {
 		return table{}, fmt.Errorf("table %q: %w; choose another name", name, err)
 	}
 	return readTable(ctx, c, name)

@@ -1,7 +1,8 @@
-package sqlite3
+package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -71,6 +72,12 @@ func dial(ctx context.Context, path, mode string, wait time.Duration) (*conn, er
 	return &conn{c}, nil
 }
 
+// open is a pool of connections beside the one that stores rows, for retention.
+func (o *Output) open() (*sql.DB, error) {
+	file := (&url.URL{Path: o.config.DB}).EscapedPath()
+	return sql.Open("sqlite", fmt.Sprintf("file:%s?mode=rw&_pragma=busy_timeout(%d)&_txlock=immediate", file, o.config.BusyTimeout.Milliseconds()))
+}
+
 // exec runs one or more statements.
 func (c *conn) exec(ctx context.Context, sql string) error {
 	_, err := c.Conn.(driver.ExecerContext).ExecContext(ctx, sql, nil)
@@ -114,6 +121,29 @@ func (c *conn) prepare(ctx context.Context, sql string) (statement, error) {
 		return nil, err
 	}
 	return s.(statement), nil
+}
+
+// insert is a statement that inserts rows.
+type insert struct {
+	sql      string
+	compiled statement
+}
+
+// close gives the statement up, if there is one. An error would repeat that of the
+// last row.
+func (i *insert) close() {
+	if i.compiled != nil {
+		_ = i.compiled.Close()
+	}
+	*i = insert{}
+}
+
+// compile prepares a statement in place of the one that was there.
+func (i *insert) compile(ctx context.Context, c *conn, sql string) (err error) {
+	i.close()
+	i.sql = sql
+	i.compiled, err = c.prepare(ctx, sql)
+	return err
 }
 
 // rollback ends a transaction. The error would be that SQLite has done so

@@ -1,4 +1,4 @@
-package sqlite3
+package sqlite
 
 import (
 	"context"
@@ -21,26 +21,27 @@ import (
 
 // Connect opens the database, makes the table if there is none, and prepares the
 // statement. An error that time alone may mend is plugin.ErrNotConnected.
-func (o *output) Connect(ctx context.Context) error {
+func (o *Output) Connect(ctx context.Context) error {
 	if o.unseen != nil {
 		return o.wrap(o.unseen)
 	}
-	if err := errors.Join(o.Close(), writable(o.DB)); err != nil {
+	if err := errors.Join(o.disconnect(), writable(o.config.DB)); err != nil {
 		return err
 	}
 	if err := o.connect(ctx); err != nil {
-		_ = o.Close() // the first error says why
+		_ = o.disconnect() // the first error says why
 		if transient(err) {
 			return fmt.Errorf("%w: %w", plugin.ErrNotConnected, o.wrap(err))
 		}
 		return o.wrap(err)
 	}
+	o.retain.Start()
 	return nil
 }
 
 // wrap says which table an error is about.
-func (o *output) wrap(err error) error {
-	return fmt.Errorf("database %s, table %s: %w", o.DB, o.Table, err)
+func (o *Output) wrap(err error) error {
+	return fmt.Errorf("database %s, table %s: %w", o.config.DB, o.config.Table, err)
 }
 
 // writable is an error if SQLite could not write the file at path, and the
@@ -56,12 +57,12 @@ func writable(path string) error {
 	return nil
 }
 
-func (o *output) connect(ctx context.Context) (err error) {
-	fresh, err := isEmpty(o.DB)
+func (o *Output) connect(ctx context.Context) (err error) {
+	fresh, err := isEmpty(o.config.DB)
 	if err != nil {
 		return err
 	}
-	if o.conn, err = dial(ctx, o.DB, "rwc", o.BusyTimeout); err != nil {
+	if o.conn, err = dial(ctx, o.config.DB, "rwc", o.config.BusyTimeout); err != nil {
 		return err
 	}
 	o.files = files{}
@@ -79,7 +80,7 @@ func (o *output) connect(ctx context.Context) (err error) {
 	if err := o.plan(ctx, o.keyed()); err != nil {
 		return err
 	}
-	o.files = statFiles(o.DB)
+	o.files = statFiles(o.config.DB)
 	if fresh {
 		return o.give()
 	}
@@ -87,9 +88,9 @@ func (o *output) connect(ctx context.Context) (err error) {
 }
 
 // give leaves the files of a new database to the user that the daemon becomes.
-func (o *output) give() error {
+func (o *Output) give() error {
 	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := o.env.Files.Give(o.DB + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := o.env.Files.Give(o.config.DB + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -99,10 +100,10 @@ func (o *output) give() error {
 // relax leaves syncing to checkpoints if there is a write-ahead log, which keeps
 // the database sound all the same. Without one SQLite's default stays, and for rows
 // that are to survive a power cut, too.
-func (o *output) relax(ctx context.Context) error {
+func (o *Output) relax(ctx context.Context) error {
 	mode := ""
 	err := o.conn.query(ctx, "pragma journal_mode", "", func(v []driver.Value) { mode, _ = v[0].(string) })
-	if err != nil || mode != "wal" || o.Durability == queue.Power {
+	if err != nil || mode != "wal" || o.config.Queue.Durability == queue.Power {
 		return err
 	}
 	return o.conn.exec(ctx, "pragma synchronous=normal")
@@ -110,18 +111,18 @@ func (o *output) relax(ctx context.Context) error {
 
 // ready makes the table as it was last seen if there is none, and finds out what
 // it is like now.
-func (o *output) ready(ctx context.Context) error {
+func (o *Output) ready(ctx context.Context) error {
 	if err := o.conn.exec(ctx, "begin immediate"); err != nil {
 		return err
 	}
-	t, err := readTable(ctx, o.conn, o.Table)
+	t, err := readTable(ctx, o.conn, o.config.Table)
 	if err == nil && len(t.columns) == 0 {
-		o.env.Log.Log(ctx, logging.Notice, fmt.Sprintf("database %s has no table %s, making it", o.DB, o.Table))
+		o.env.Log.Log(ctx, logging.Notice, fmt.Sprintf("database %s has no table %s, making it", o.config.DB, o.config.Table))
 		err = o.conn.exec(ctx, strings.Join(o.seen.sql, ";\n"))
 		t = o.seen
 	}
-	if err == nil && o.Generation == plugin.First {
-		o.signed, err = t.signed(ctx, o.conn, o.Table)
+	if err == nil && o.config.Generation == plugin.First {
+		o.signed, err = t.signed(ctx, o.conn, o.config.Table)
 	}
 	if err == nil {
 		err = o.openLedger(ctx)
@@ -138,55 +139,71 @@ func (o *output) ready(ctx context.Context) error {
 }
 
 // check is an error if every row would be refused.
-func (o *output) check() error {
+func (o *Output) check() error {
 	keys := row.Columns(o.keyed())
 	if !slices.ContainsFunc(keys, func(name string) bool { return o.seen.find(name) != nil }) {
 		return errors.New("no plugin of the stack publishes the key of any column; name the columns after keys, with _ for each dot")
 	}
 	for _, c := range o.seen.columns {
 		if c.required && !slices.Contains(keys, c.name) {
-			return fmt.Errorf("column %s is NOT NULL without a default, and no plugin of the stack publishes the key %s; give the column a default", c.name, row.Key(c.name))
+			return fmt.Errorf("column %s is NOT NULL without a default, and no plugin of the stack publishes the key %s; give the column a default", c.name, o.encoder.Key(c.name))
 		}
 	}
 	return nil
 }
 
-// plan compiles the statement for rows of a layout, of whose columns the table
+// rowsAtOnce is how many rows a statement inserts, which costs a third less than
+// one statement for each: not only its start and its end are shared.
+const rowsAtOnce = 64
+
+// maxArgs is how many arguments a statement may have
+// (https://www.sqlite.org/limits.html, number 9).
+const maxArgs = 32766
+
+// plan compiles the statements for rows of a layout, of whose columns the table
 // still has some.
-func (o *output) plan(ctx context.Context, layout string) (err error) {
-	var names, marks, gone []string
+func (o *Output) plan(ctx context.Context, layout string) error {
+	var names, gone []string
 	o.fields = o.fields[:0]
 	for _, name := range row.Columns(layout) {
 		f := field{place: -1, signed: o.signed}
-		f.natural = o.Generation == plugin.First || row.Key(name) == "icmp.gateway" // swapped by ulogd 2.0.8 beforehand
+		f.natural = o.config.Generation == plugin.First || o.encoder.Key(name) == "icmp.gateway" // swapped by ulogd 2.0.8 beforehand
 		if c := o.seen.find(name); c == nil {
 			gone = append(gone, name)
 		} else {
 			f.column, f.place = *c, len(names)
 			names = append(names, schema.QuoteSQLite(name))
-			marks = append(marks, "?")
 		}
 		o.fields = append(o.fields, f)
 	}
 	if len(gone) > 0 {
-		o.env.Log.Warn(fmt.Sprintf("table %s has lost columns, whose values are not stored: %s", o.Table, strings.Join(gone, ", ")))
+		o.env.Log.Warn(fmt.Sprintf("table %s has lost columns, whose values are not stored: %s", o.config.Table, strings.Join(gone, ", ")))
 	}
-	o.args = make([]driver.NamedValue, len(names))
+	o.width = len(names)
+	o.atOnce = min(rowsAtOnce, maxArgs/max(1, o.width))
+	o.args = make([]driver.NamedValue, o.atOnce*o.width)
 	for i := range o.args {
 		o.args[i].Ordinal = i + 1
 	}
-	o.statement = fmt.Sprintf("insert into %s (%s) values (%s)",
-		schema.QuoteSQLite(o.Table), strings.Join(names, ","), strings.Join(marks, ","))
-	if o.insert != nil {
-		_ = o.insert.Close() // an error repeats that of the last row
-	}
 	o.layout = layout
-	o.insert, err = o.conn.prepare(ctx, o.statement)
-	return err
+	if err := o.one.compile(ctx, o.conn, o.statement(names, 1)); err != nil {
+		return err
+	}
+	return o.many.compile(ctx, o.conn, o.statement(names, o.atOnce))
+}
+
+// statement inserts n rows.
+func (o *Output) statement(names []string, n int) string {
+	into := o.config.Insert
+	if into == "" {
+		into = "insert into " + schema.QuoteSQLite(o.config.Table)
+	}
+	values := "(" + strings.TrimSuffix(strings.Repeat("?,", len(names)), ",") + ")"
+	return fmt.Sprintf("%s (%s) values %s", into, strings.Join(names, ","), strings.TrimSuffix(strings.Repeat(values+",", n), ","))
 }
 
 // Write inserts the rows of a block in one transaction.
-func (o *output) Write(ctx context.Context, blk *queue.Block) error {
+func (o *Output) Write(ctx context.Context, blk *queue.Block) error {
 	if err := o.current(ctx); err != nil {
 		return err
 	}
@@ -214,20 +231,37 @@ func (o *output) Write(ctx context.Context, blk *queue.Block) error {
 
 // insertAll inserts all rows. At one that the table refuses nothing is stored:
 // the ledger must not pass it before it is kept elsewhere.
-func (o *output) insertAll(blk *queue.Block) error {
-	for i := range blk.Rows() {
-		err := o.insertRow(blk.Row(i))
+func (o *Output) insertAll(blk *queue.Block) error {
+	for i := 0; i < blk.Rows(); {
+		insert, n := &o.many, o.atOnce
+		if blk.Rows()-i < n {
+			insert, n = &o.one, 1
+		}
+		err := o.insertRows(insert, blk, i, n)
 		if err != nil && o.refused(err) {
 			return &plugin.RejectError{Err: o.wrap(err)}
 		}
 		if err != nil {
 			return err
 		}
+		i += n
 	}
 	return nil
 }
 
-func (o *output) insertRow(r []byte) (err error) {
+// insertRows inserts the n rows from the i-th on by a statement for as many.
+func (o *Output) insertRows(insert *insert, blk *queue.Block, i, n int) error {
+	for k := range n {
+		if err := o.setRow(o.args[k*o.width:], blk.Row(i+k)); err != nil {
+			return err
+		}
+	}
+	_, err := insert.compiled.ExecContext(context.Background(), o.args[:n*o.width])
+	return err
+}
+
+// setRow sets the arguments for a row.
+func (o *Output) setRow(args []driver.NamedValue, r []byte) (err error) {
 	if o.values, err = row.Decode(o.values[:0], r); err != nil {
 		return err
 	}
@@ -236,21 +270,20 @@ func (o *output) insertRow(r []byte) (err error) {
 	}
 	for i := range o.fields {
 		if f := &o.fields[i]; f.place >= 0 {
-			f.set(&o.args[f.place].Value, o.values[i])
+			f.set(&args[f.place].Value, o.values[i])
 		}
 	}
-	_, err = o.insert.ExecContext(context.Background(), o.args)
-	return err
+	return nil
 }
 
 // refused tells whether err is about the row: no later attempt will do better.
-func (o *output) refused(err error) bool {
+func (o *Output) refused(err error) bool {
 	switch code(err) {
 	case codeConstraint, codeMismatch, codeTooBig:
 		return true
 	case codeError:
 		// Either the table has changed, or one of its triggers stumbled over the row.
-		s, err := o.conn.prepare(context.Background(), o.statement)
+		s, err := o.conn.prepare(context.Background(), o.one.sql)
 		if err == nil {
 			_ = s.Close()
 		}
@@ -261,7 +294,7 @@ func (o *output) refused(err error) bool {
 
 // failure is err as the engine understands it: either the same will do later, or
 // a new connection is worth a try.
-func (o *output) failure(err error) error {
+func (o *Output) failure(err error) error {
 	var reject *plugin.RejectError
 	if errors.As(err, &reject) {
 		return err
@@ -274,12 +307,12 @@ func (o *output) failure(err error) error {
 
 // current connects anew if need be: after a failed Reopen, or when the path no
 // longer leads to the file that is open, as after a rotation.
-func (o *output) current(ctx context.Context) error {
+func (o *Output) current(ctx context.Context) error {
 	if o.conn != nil && !o.files.moved() {
 		return nil
 	}
 	if o.conn != nil {
-		o.env.Log.Log(ctx, logging.Notice, fmt.Sprintf("database %s was moved or removed, opening the path anew", o.DB))
+		o.env.Log.Log(ctx, logging.Notice, fmt.Sprintf("database %s was moved or removed, opening the path anew", o.config.DB))
 	}
 	err := o.Connect(ctx)
 	if err == nil || errors.Is(err, plugin.ErrNotConnected) {
@@ -290,10 +323,15 @@ func (o *output) current(ctx context.Context) error {
 
 // Reopen closes the database and opens it again. After an error the next Write
 // tries the same.
-func (o *output) Reopen() error { return o.Connect(context.Background()) }
+func (o *Output) Reopen() error { return o.Connect(context.Background()) }
 
-// Close gives the database up.
-func (o *output) Close() error {
+// Close gives the database up, and ends the removal of old rows.
+func (o *Output) Close() error {
+	o.retain.Stop()
+	return o.disconnect()
+}
+
+func (o *Output) disconnect() error {
 	if o.conn == nil {
 		return nil
 	}
@@ -303,17 +341,16 @@ func (o *output) Close() error {
 		}
 		defer o.files.clear()
 	}
-	if o.insert != nil {
-		_ = o.insert.Close() // an error repeats that of the last row
-	}
+	o.one.close()
+	o.many.close()
 	err := o.conn.Close()
-	o.conn, o.insert = nil, nil
+	o.conn = nil
 	return err
 }
 
 // settle prepares for closing a database that was moved. The error is that this
 // has to wait.
-func (o *output) settle() error {
+func (o *Output) settle() error {
 	err := o.conn.settle()
 	if errors.Is(err, errRead) || transient(err) {
 		return o.wrap(err)

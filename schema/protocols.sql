@@ -1,0 +1,10 @@
+{{define "protocols"}}  (0, 'ip', 'Internet Protocol'),
+  (1, 'icmp', 'Internet Control Message Protocol'),
+  (2, 'igmp', 'Internet Group Management Protocol'),
+  (3, 'ggp', 'Gateway-to-Gateway Protocol'),
+  (4, 'ipencap', 'IP in IP'),
+  (5, 'st', 'Internet Stream Protocol'),
+  (6, 'tcp', 'Transmission Control Protocol'),
+  (17, 'udp', 'User Datagram Protocol'),
+  (41, 'ipv6', 'Internet Protocol, version 6'),
+  (58, 'ipv6-icmp', 'Internet Control Message Protocol for IPv6'){{end}}
