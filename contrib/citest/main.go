@@ -42,6 +42,8 @@ var needs = []need{
 	{"ulogd", "ulogd2 ulogd2-dbi ulogd2-json ulogd2-mysql ulogd2-pcap ulogd2-pgsql ulogd2-sqlite3 libdbd-mysql libdbd-pgsql", "to compare its output with ours"},
 	{"psql", "postgresql", "for rows in PostgreSQL"},
 	{"mariadbd", "mariadb-server", "for rows in MariaDB"},
+	{"nfcapd", "nfdump", "to read what IPFIX sends"},
+	{"tshark", "tshark", "to read what IPFIX sends"},
 }
 
 func run(packages []string, ci bool) error {

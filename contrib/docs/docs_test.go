@@ -107,21 +107,9 @@ func TestExampleStacks(t *testing.T) {
 			t.Errorf("%s: no example of a stack", path)
 		}
 		for _, b := range blocks {
-			if !awaited(b[2]) {
-				build(t, path, b[1], b[2])
-			}
+			build(t, path, b[1], b[2])
 		}
 	}
-}
-
-// awaited tells whether a stack begins with a source that is not there yet.
-func awaited(text string) bool {
-	for _, name := range []string{"NFCT", "NFACCT"} {
-		if _, err := plugin.Default.Lookup(name); err != nil && strings.Contains(text, ":"+name+",") {
-			return true
-		}
-	}
-	return false
 }
 
 // TestReadme builds the configurations of the project's README: those are the
@@ -168,8 +156,7 @@ func TestTomlExample(t *testing.T) {
 		if err != nil || !ok || len(section.Entries) != len(spec.Options) {
 			t.Errorf("%s: %d options in [%s], want %d", name, len(section.Entries), instance(name), len(spec.Options))
 		}
-		if !shown[name] && name != "IP2HBIN" && // which only tables of one's own need
-			!awaited(map[string]string{"NACCT": ":NFCT,", "IPFIX": ":NFCT,", "GRAPHITE": ":NFACCT,"}[name]) {
+		if !shown[name] && name != "IP2HBIN" { // which only tables of one's own need
 			t.Errorf("%s is in none of the stacks", name)
 		}
 	}

@@ -20,6 +20,7 @@ func (f *Flow) AppendAttrs(dst []byte) []byte {
 	}{
 		{HasID, attrID, f.ID}, {HasStatus, attrStatus, f.Status},
 		{HasTimeout, attrTimeout, f.Timeout}, {HasMark, attrMark, f.Mark},
+		{HasUse, attrUse, f.Use},
 	} {
 		if f.Has&x.has != 0 {
 			dst = append32(dst, x.typ, x.value)

@@ -30,6 +30,7 @@ const (
 	HasZone
 	HasState
 	HasLabels
+	HasUse
 )
 
 // Counters are of one direction.
@@ -45,6 +46,7 @@ type Flow struct {
 	ID          uint32   // in host order, as conntrack(8) prints it
 	Status      uint32   // IPS_* of linux/netfilter/nf_conntrack_common.h
 	Timeout     uint32   // in seconds
+	Use         uint32   // references that the kernel holds; in dumps only
 	Labels      [16]byte // bit 0 is the lowest bit of the first byte
 	Zone        uint16
 	Has         Has
@@ -108,6 +110,8 @@ func (f *Flow) set(typ uint16, value []byte) bool {
 		return f.u32(&f.Status, HasStatus, value)
 	case attrTimeout:
 		return f.u32(&f.Timeout, HasTimeout, value)
+	case attrUse:
+		return f.u32(&f.Use, HasUse, value)
 	case attrMark:
 		return f.u32(&f.Mark, HasMark, value)
 	case attrID:
@@ -258,6 +262,7 @@ func (f *Flow) Merge(n *Flow) {
 	}{
 		{HasMark, &f.Mark, &n.Mark}, {HasID, &f.ID, &n.ID},
 		{HasStatus, &f.Status, &n.Status}, {HasTimeout, &f.Timeout, &n.Timeout},
+		{HasUse, &f.Use, &n.Use},
 	} {
 		if n.Has&x.has != 0 {
 			*x.dst = *x.src

@@ -69,6 +69,7 @@ const (
 	attrMark          = 8
 	attrCountersOrig  = 9
 	attrCountersReply = 10
+	attrUse           = 11
 	attrID            = 12
 	attrZone          = 18
 	attrTimestamp     = 20

@@ -30,6 +30,8 @@ var flowOutputs = map[string]string{
 	"OPRINT": "oprint.log",
 	"GPRINT": "gprint.log",
 	"JSON":   "json.log",
+	"XML":    "xml.xml",
+	"NACCT":  "nacct.log",
 }
 
 // TestGoldenFlows replays the kernel's messages of each recording of connections, and
@@ -54,7 +56,7 @@ func goldenFlows(t *testing.T, dir string) {
 	run(t, f, rec)
 	for _, name := range flowOutputs {
 		want := maskFlows(asSince209(readFile(t, filepath.Join(dir, name))))
-		got := maskFlows(withoutICMPv6(readFile(t, filepath.Join(out, name))))
+		got := maskFlows(withoutICMPv6(readOutput(t, out, name)))
 		if len(want) == 0 || !bytes.Equal(want, got) {
 			t.Errorf("%s (-ulogd +ours):\n%s", name, cmp.Diff(strings.SplitAfter(string(want), "\n"), strings.SplitAfter(string(got), "\n")))
 		}

@@ -83,7 +83,7 @@ func readFile(t *testing.T, path string) []byte {
 func readOutput(t *testing.T, dir, name string) []byte {
 	t.Helper()
 	if name == "xml.xml" {
-		list, err := filepath.Glob(dir + "/ulogd-pkt-*.xml")
+		list, err := filepath.Glob(dir + "/ulogd-*-*.xml")
 		if err != nil || len(list) != 1 {
 			t.Fatalf("XML files: %q, %v; want one", list, err)
 		}

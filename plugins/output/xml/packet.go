@@ -72,7 +72,7 @@ func address(value []byte) []byte {
 	return value[head:min(head+n, len(value))]
 }
 
-// append appends the record.
+// append appends the record, without a newline.
 func (p *packet) append(dst, when []byte, escape bool) []byte {
 	dst = append(append(dst, "<log>"...), when...)
 	if p.prefix != nil {
@@ -88,7 +88,7 @@ func (p *packet) append(dst, when []byte, escape bool) []byte {
 		dst = event.AppendHex(append(dst, "<payload>"...), p.payload)
 		dst = append(dst, "</payload>"...)
 	}
-	return append(dst, "</log>\n"...)
+	return append(dst, "</log>"...)
 }
 
 // appendLink appends the hook, and what is known of the link layer.

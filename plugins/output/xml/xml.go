@@ -5,6 +5,7 @@ package xml
 import (
 	"time"
 
+	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
@@ -29,11 +30,14 @@ type xml struct {
 	options
 	document
 
-	now  func() time.Time
-	zone *time.Location
-	when []byte // the time of one Encode
+	now    func() time.Time
+	zone   *time.Location
+	moment time.Time // of one Encode
+	when   []byte    // the same as an element
+	flow   ctnetlink.Flow
 
 	raw, ct, sum      event.Slot
+	family            event.Slot // of a connection
 	name, pkts, bytes event.Slot // of an accounting object
 }
 
@@ -55,6 +59,7 @@ func (x *xml) Bind(b *event.Binder) {
 	b.Optional(&x.ct, "ct", event.Raw)
 	b.Optional(&x.raw, "raw", event.Raw)
 	b.Optional(&x.sum, "sum", event.Raw) // as in ulogd; what it says is in the next three
+	b.Optional(&x.family, "oob.family", event.U8)
 	b.Optional(&x.name, "sum.name", event.String)
 	b.Optional(&x.pkts, "sum.pkts", event.U64)
 	b.Optional(&x.bytes, "sum.bytes", event.U64)
@@ -66,20 +71,42 @@ func (x *xml) Queue() (queue.Options, queue.Batching) {
 
 // Encode makes a record of each event that the kernel has told of.
 func (x *xml) Encode(blk *queue.Block, rows *event.Rows) {
-	x.when = appendWhen(x.when[:0], x.now().In(x.zone))
+	x.moment = x.now()
+	x.when = appendWhen(x.when[:0], x.moment.In(x.zone))
 	for e := range rows.All() {
 		switch {
 		case e.Has(x.raw):
-			var p packet
-			p.read(rows.Bytes(e[x.raw]))
-			blk.Data = p.append(blk.Data, x.when, x.Escape)
+			blk.Data = x.appendPacket(blk.Data, rows.Batch, e)
 		case e.Has(x.name):
 			blk.Data = x.appendSum(blk.Data, rows.Batch, e)
+		case e.Has(x.ct):
+			blk.Data = x.appendConnection(blk.Data, rows.Batch, e)
 		default:
 			continue
 		}
+		blk.Data = append(blk.Data, '\n')
 		blk.End()
 	}
+}
+
+// appendPacket appends the record of a packet, and that of the connection which the
+// kernel has attached to it.
+func (x *xml) appendPacket(dst []byte, b *event.Batch, e event.Event) []byte {
+	var p packet
+	p.read(b.Bytes(e[x.raw]))
+	dst = p.append(dst, x.when, x.Escape)
+	if e.Has(x.ct) {
+		dst = x.appendConnection(dst, b, e)
+	}
+	return dst
+}
+
+// appendConnection appends the record of a connection. Of attributes that are broken
+// off, it has those before.
+func (x *xml) appendConnection(dst []byte, b *event.Batch, e event.Event) []byte {
+	x.flow = ctnetlink.Flow{Family: uint8(e.Uint(x.family))}
+	_ = x.flow.DecodeAttrs(b.Bytes(e[x.ct])) // the kernel's; what it says up to an error is shown
+	return appendFlow(dst, &x.flow, x.when, x.moment)
 }
 
 // appendSum appends the record of an accounting object, in which the time stands
@@ -90,7 +117,7 @@ func (x *xml) appendSum(dst []byte, b *event.Batch, e event.Event) []byte {
 	dst = appendElement(dst, "pkts", e.Uint(x.pkts), sumDigits)
 	dst = appendElement(dst, "bytes", e.Uint(x.bytes), sumDigits)
 	dst = append(dst, x.when[len("<when>"):len(x.when)-len("</when>")]...)
-	return append(dst, "</obj>\n"...)
+	return append(dst, "</obj>"...)
 }
 
 // sumDigits is how many digits a counter of an accounting object has at least.
