@@ -172,11 +172,15 @@ func TestConfigsFromTheField(t *testing.T) {
 			hasFirstMessage(t)
 		}},
 		{conf: "19-v0-flat-keywords", groups: []uint16{1}, check: hasFirstRecord("ulogd.pktlog")},
-		{conf: "20-unixsock-oprint-nacct-ulog", groups: []uint16{1}, check: func(t *testing.T, f *field) {
+		{conf: "17-v1-mysql-local-pwsniff", groups: []uint16{3}, check: func(t *testing.T, f *field) {
+			hasMessage(t, f, "mysql1: packets 1 = written 0 + rejected 0 + waiting 1 ") // there is no server, and the row waits
+		}},
+		{conf: "20-unixsock-oprint-nacct-ulog", groups: []uint16{1, 2}, check: func(t *testing.T, f *field) {
 			until(t, "a packet of OPRINT", func() bool {
 				list := lines(f.path("ulog/oprint.log"))
 				return len(list) > 20 && list[0] == "===>PACKET BOUNDARY"
 			})
+			hasLine("ulog/syslogemu.log")(t, f) // by NFLOG in the place of ULOG
 		}},
 	}
 	for _, tt := range tests {

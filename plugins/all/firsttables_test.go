@@ -106,6 +106,7 @@ func firstTable(t *testing.T, program string, db *dbtest.Database) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-rules +ours):\n%s", diff)
 	}
+	t.Logf("%d rows are equal, the last of them %s", len(got), got[len(got)-1])
 }
 
 // runFirst starts our daemon with a configuration of ulogd 1.x.
