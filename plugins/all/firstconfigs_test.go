@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
 )
 
 // fieldText is the text of the packet that the configurations of ulogd 1.x log.
