@@ -65,14 +65,12 @@ func (mySQL) partitions(ctx context.Context, c *sql.Conn, table string) (list []
 		return nil, err
 	}
 	defer rows.Close()
-	from := int64(math.MinInt64)
 	for rows.Next() {
 		var p partition
 		var to string
 		if err := rows.Scan(&p.name, &to); err != nil {
 			return nil, err
 		}
-		p.from = from
 		if to == "MAXVALUE" {
 			p.to, p.rest = math.MaxInt64, true
 		} else if p.to, err = strconv.ParseInt(to, 10, 64); err != nil {
@@ -81,7 +79,6 @@ func (mySQL) partitions(ctx context.Context, c *sql.Conn, table string) (list []
 		if p.to <= 1 {
 			p.rest = true // of rows without a time
 		}
-		from = p.to
 		list = append(list, p)
 	}
 	return list, rows.Err()

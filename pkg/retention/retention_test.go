@@ -213,7 +213,7 @@ func TestPartitions(t *testing.T) {
 					s.exec(t, "insert into mac (_mac_id, mac_saddr) values (1, '00:00:00:00:00:01'), (2, '00:00:00:00:00:02')")
 					s.fill(t, 1, 2500, began, "1")
 					s.fill(t, 10000, 100, now.AddDate(0, 0, -17), "1") // in a partition that is there beforehand
-					s.fill(t, 20000, 10, now.AddDate(0, 0, -age), "2")  // of this day some is old, and some is not
+					s.fill(t, 20000, 10, now.AddDate(0, 0, -age), "2") // of this day some is old, and some is not
 					s.fill(t, 30000, 10, now, "2")                     // in the partition for all other times
 				}
 				report := s.run(t, Age(age*day))
@@ -296,7 +296,7 @@ func TestNames(t *testing.T) {
 
 // TestMissing: days are made from the last partition on, whatever lies between.
 func TestMissing(t *testing.T) {
-	p := func(t time.Time) partition { d := schema.DayOf(t); return partition{d.Name, d.From, d.To, false} }
+	p := func(t time.Time) partition { d := schema.DayOf(t); return partition{d.Name, d.To, false} }
 	names := func(days []schema.Day) (list []string) {
 		for _, d := range days {
 			list = append(list, d.Name)
