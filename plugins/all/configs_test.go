@@ -29,8 +29,9 @@ type field struct {
 }
 
 // prepare makes the directories that such configurations expect, and puts files
-// there that the test brings.
+// there that the test brings. If it brings a socket "log", that is /dev/log.
 const prepare = `mount -t tmpfs none /var/log && mount -t tmpfs none /run &&
+if [ -S "$0"/log ]; then mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && ln -s "$0"/log /dev/log; fi &&
 mkdir -p /var/log/ulog /var/log/ulogd /var/log/rules-pcap /run/ulog && cp -r "$0"/. /var/log/ulog/ && exec "$@"`
 
 func startField(t *testing.T, ns *lab.NS, program, conf, files string) *field {

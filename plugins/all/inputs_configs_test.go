@@ -3,7 +3,6 @@ package all
 import (
 	"bufio"
 	"net"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -80,7 +79,9 @@ func unixSocketAndULOG(t *testing.T, f *field) {
 	hasMessage(t, f, "sys1: counters rows=1 ")
 	hasMessage(t, f, "error starting `ulog1': can't create ULOG handle: ")
 	hasMessage(t, f, "use NFLOG group 2")
-	if _, err := os.Lstat(f.path("ulog/nacct.log")); err != nil {
-		t.Errorf("the stack with NACCT does not run: %v", err)
-	}
+	connection(t, f.ns)
+	until(t, "a flow of NACCT", func() bool {
+		list := lines(f.path("ulog/nacct.log"))
+		return len(list) == 1 && strings.Contains(list[0], "\t17\t127.0.0.1\t") && strings.HasSuffix(list[0], "\t127.0.0.1\t9\t0\t0")
+	})
 }
