@@ -45,6 +45,10 @@ func (d postgres) deleteStep(table, old string) string {
 	return "delete from " + table + " where ctid = any (array(select ctid from " + table + " where " + old + " limit " + strconv.Itoa(step) + "))"
 }
 
+func (postgres) unusedMACs() string {
+	return "select _mac_id from mac where not exists (select 1 from ulog2 where mac_id = _mac_id)"
+}
+
 // bounds of a partition, as PostgreSQL writes them.
 var bounds = regexp.MustCompile(`^FOR VALUES FROM \('?(-?\d+|MINVALUE)'?\) TO \('?(-?\d+|MAXVALUE)'?\)$`)
 

@@ -24,7 +24,7 @@ func (s *source) Open() (err error) {
 	}
 	adopted := s.Poll == 0 && s.adopt()
 	if !adopted {
-		if s.sock, err = nlsock.Dial(unix.NETLINK_NETFILTER, s.NetNS); err != nil {
+		if s.sock, err = nlsock.Listen(unix.NETLINK_NETFILTER, s.NetNS); err != nil {
 			return fmt.Errorf("netlink socket: %w", err)
 		}
 	}
@@ -40,6 +40,7 @@ func (s *source) Open() (err error) {
 	if s.Poll == 0 && !adopted {
 		s.keep()
 	}
+	s.listening.Store(s.sock)
 	s.many = nlsock.NewMany(s.numbers.room(), pieceSize)
 	if s.Poll > 0 {
 		s.notice("NFCT working in polling mode")
@@ -126,9 +127,7 @@ func (s *source) keep() {
 	}
 	files, err := s.numbers.fresh()
 	if err == nil {
-		var kept error
-		err = s.sock.Control(func(fd int) { kept = s.env.Store.Keep(s.storeName(), fd, int(files[0].Fd()), int(files[1].Fd())) })
-		err = errors.Join(err, kept)
+		err = s.env.Store.Keep(s.storeName(), s.sock.FD(), int(files[0].Fd()), int(files[1].Fd()))
 	}
 	if err != nil {
 		s.env.Log.Warn(fmt.Sprintf("keep the socket for the next process: %v", err))
@@ -163,7 +162,7 @@ func (s *source) adoptFiles(files []*os.File) error {
 		}
 		return fmt.Errorf("%d descriptors in place of 3", len(files))
 	}
-	sock, err := nlsock.Adopt(files[0])
+	sock, err := nlsock.AdoptMulticast(files[0])
 	if err != nil {
 		return errors.Join(err, files[1].Close(), files[2].Close())
 	}
