@@ -80,6 +80,12 @@ func TestFile(t *testing.T) {
 	if status != 0 || !strings.Contains(stdout, "1 rows removed") {
 		t.Errorf("retain: %d %s%s", status, stdout, stderr)
 	}
+	if status, _, stderr = migrate(t, "retain", "sqlite:"+path+"x", "--retention", "90d"); status != 1 {
+		t.Errorf("retain of no file: %d %s", status, stderr)
+	}
+	if _, err := os.Stat(path + "x"); err == nil {
+		t.Error("retain has made a file")
+	}
 	if status, _, stderr = migrate(t, "retain", "sqlite:"+path, "--retention", "90d", "--table", "x"); status != 1 || !strings.Contains(stderr, "no table x") {
 		t.Errorf("retain of no table: %d %s", status, stderr)
 	}

@@ -70,6 +70,15 @@ func (b *bench) runIn(ctx context.Context, ns *lab.NS, dir string, s subject, ra
 	if err != nil {
 		return m, err
 	}
+	logged := func() (int, error) { return s.logged(dir) }
+	if s.receive != nil {
+		r := s.receive(l)
+		defer r.Close()
+		if err := r.listen(ns, dir); err != nil {
+			return m, err
+		}
+		logged = r.count
+	}
 	began := time.Now()
 	p, err := start(argv, s.env, dir, func(cmd *exec.Cmd) error {
 		return lab.Pinned(b.logger, func() error { return ns.Start(cmd) })
@@ -89,7 +98,7 @@ func (b *bench) runIn(ctx context.Context, ns *lab.NS, dir string, s subject, ra
 	if err := p.stop(); err != nil {
 		return m, err
 	}
-	return m, m.count(l, dir)
+	return m, m.count(l, logged)
 }
 
 // observe watches the logger from its start until it has nothing left to do.
@@ -171,11 +180,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // count compares what there was to log with what was written, after the end of
 // the logger.
-func (m *measurement) count(l load, dir string) (err error) {
+func (m *measurement) count(l load, logged func() (int, error)) (err error) {
 	if m.hits, err = l.matched(); err != nil {
 		return err
 	}
-	if m.logged, err = m.subject.logged(dir); err != nil {
+	if m.logged, err = logged(); err != nil {
 		return fmt.Errorf("count what was logged: %w", err)
 	}
 	if m.logged > m.hits {

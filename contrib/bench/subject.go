@@ -31,6 +31,7 @@ type subject struct {
 	env     []string // more of the environment
 	config  string   // becomes {dir}/ulogd.conf
 	load    func() load
+	receive func(load) receiver                     // what it sends to, nil if it writes into its directory
 	packets int                                     // the most it is given, 0 is no limit
 	prepare func(dir string) error                  // before the start, if not nil
 	logged  func(dir string) (packets int, e error) // after the end
@@ -44,6 +45,7 @@ type output struct {
 	section string // its options
 	slow    int    // the most packets that the original is given, 0 is no limit
 	prepare func(dir string) error
+	receive func(load) receiver
 	logged  func(dir string) (int, error)
 }
 
@@ -66,6 +68,10 @@ var (
 		stack: "ct1:NFCT", section: "[ct1]\nnetlink_socket_buffer_size=67108864\nnetlink_socket_buffer_maxsize=67108865\n",
 		load: func() load { return new(connections) }, most: 50000, rates: []int{5000, 0},
 	}
+	nfacctInput = input{
+		stack: "acct1:NFACCT", section: "[acct1]\npollinterval=1\nzerocounter=0\ntimestamp=1\n",
+		load: func() load { return new(objects) }, most: 2000, rates: []int{0},
+	}
 )
 
 var outputs = []output{
@@ -82,8 +88,17 @@ var outputs = []output{
 		name: "SQLITE3", input: nflogInput, stack: "base1:BASE,out1:SQLITE3", slow: 20000,
 		section: "db=\"{dir}/out\"\ntable=\"ulog_pkt\"\n", prepare: createTable, logged: countRows,
 	}, {
+		name: "SYSLOG", input: nflogInput, stack: "base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,print1:PRINTPKT,out1:SYSLOG",
+		section: "facility=LOG_LOCAL2\n", receive: syslogDaemon,
+	}, {
 		name: "FLOWS", input: nfctInput, stack: "ip2str1:IP2STR,print1:PRINTFLOW,out1:LOGEMU",
 		section: "file=\"{dir}/out\"\nsync=1\n", logged: countLines,
+	}, {
+		name: "IPFIX", input: nfctInput, stack: "out1:IPFIX",
+		section: "oid=7\nhost=\"127.0.0.1\"\nproto=\"udp\"\n", receive: collector,
+	}, {
+		name: "GRAPHITE", input: nfacctInput, stack: "out1:GRAPHITE",
+		section: "host=\"127.0.0.1\"\nport=\"2003\"\nprefix=\"bench\"\n", receive: func(l load) receiver { return l.(receiver) },
 	},
 }
 
@@ -96,7 +111,7 @@ func chosen(names string) ([]output, error) {
 	for _, name := range strings.Split(names, ",") {
 		i := slices.IndexFunc(outputs, func(o output) bool { return strings.EqualFold(o.name, name) })
 		if i < 0 {
-			return nil, fmt.Errorf("-outputs: unknown output %q: use LOGEMU, JSON, PCAP, SQLITE3 or FLOWS", name)
+			return nil, fmt.Errorf("-outputs: unknown output %q: use LOGEMU, JSON, PCAP, SQLITE3, SYSLOG, FLOWS, IPFIX or GRAPHITE", name)
 		}
 		list = append(list, outputs[i])
 	}
@@ -129,7 +144,7 @@ func (s *section) add(logger, path string, o output, packets int, otherwise stri
 	}
 	s.subjects = append(s.subjects, subject{
 		logger: logger, load: o.input.load, command: []string{path, "-c", "{dir}/ulogd.conf"}, config: o.config(),
-		packets: packets, prepare: o.prepare, logged: o.logged,
+		packets: packets, prepare: o.prepare, receive: o.receive, logged: o.logged,
 	})
 }
 

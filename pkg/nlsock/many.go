@@ -1,14 +1,14 @@
 package nlsock
 
 import (
+	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // Many is several datagrams that are received with one system call, each in a piece
-// of memory of its own. It is for kinds of datagrams that come one by one, which cost a
-// system call each otherwise.
+// of memory of its own.
 type Many struct {
 	memory  []byte
 	size    int
@@ -43,65 +43,50 @@ func NewMany(memory []byte, size int) *Many {
 }
 
 // Len is how many datagrams were received last.
-func (m *Many) Len() int { return len(m.wanted) }
+func (d *Many) Len() int { return len(d.wanted) }
 
 // At is one of them. It is valid until the next are received.
-func (m *Many) At(i int) []byte {
-	at := m.wanted[i]
-	return m.memory[at*m.size:][:m.headers[at].length]
+func (d *Many) At(i int) []byte {
+	at := d.wanted[i]
+	return d.memory[at*d.size:][:d.headers[at].length]
 }
 
-// ReceiveMany receives what is there, as Receive does one datagram, and waits for one if
-// block is true. There may be none even then, if all were passed over. What Request
-// has kept comes by Receive only, and Peek has no meaning here.
-func (s *Socket) ReceiveMany(m *Many, block bool) error {
-	m.wanted = m.wanted[:0]
-	for i := range m.headers {
-		m.headers[i].Namelen = unix.SizeofSockaddrNetlink
+// Receive receives what is there, without waiting. Datagrams that are too long, or that
+// were sent by anybody but the kernel, are counted and passed over. It reports whether
+// there may be more.
+func (m *Multicast) Receive(d *Many) (more bool, err error) {
+	d.wanted = d.wanted[:0]
+	for i := range d.headers {
+		d.headers[i].Namelen = unix.SizeofSockaddrNetlink
 	}
 	for {
-		s.many, s.block, s.flags = m.headers, block, unix.MSG_TRUNC|unix.MSG_DONTWAIT
-		if err := s.raw.Read(s.readMany); err != nil {
-			return err
-		}
-		switch s.errno {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(m.fd), uintptr(unsafe.Pointer(unsafe.SliceData(d.headers))),
+			uintptr(len(d.headers)), unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
 		case 0:
-			s.sort(m)
-			return nil
+			m.sort(d, int(n))
+			return true, nil
 		case unix.EAGAIN:
-			return nil
+			return false, nil
 		case unix.ENOBUFS:
-			s.Overrun()
+			m.Overrun()
+		case unix.EINTR:
 		default:
-			return s.errno
+			return false, os.NewSyscallError("recvmmsg", errno)
 		}
 	}
 }
 
-// sort picks what is handed out of the datagrams that were received.
-func (s *Socket) sort(m *Many) {
-	for i := range s.n {
+// sort picks what is handed out of the n datagrams that were received.
+func (m *Multicast) sort(d *Many, n int) {
+	for i := range n {
 		switch {
-		case m.senders[i].Pid != 0:
-			s.Foreign++
-		case int(m.headers[i].length) > m.size:
-			s.Truncated++
+		case d.senders[i].Pid != 0:
+			m.Foreign++
+		case int(d.headers[i].length) > d.size:
+			m.Truncated++
 		default:
-			m.wanted = append(m.wanted, i)
+			d.wanted = append(d.wanted, i)
 		}
-	}
-}
-
-// receiveMany is the callback of raw.Read: it reports whether the wait is over. The
-// call never blocks, so the scheduler need not hear of it.
-func (s *Socket) receiveMany(fd uintptr) bool {
-	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd,
-			uintptr(unsafe.Pointer(unsafe.SliceData(s.many))), uintptr(len(s.many)), s.flags, 0, 0)
-		if errno == unix.EINTR {
-			continue
-		}
-		s.n, s.errno = int(n), errno
-		return errno != unix.EAGAIN || !s.block
 	}
 }

@@ -49,9 +49,6 @@ type Socket struct {
 	from  unix.RawSockaddrNetlink
 	block bool
 	flags uintptr
-
-	readMany func(fd uintptr) bool // likewise
-	many     []messageHeader
 }
 
 // Dial opens a socket of a netlink protocol such as unix.NETLINK_NETFILTER. The
@@ -104,7 +101,7 @@ func newSocket(conn *socket.Conn) (*Socket, error) {
 		return nil, errors.Join(errors.New("no netlink socket"), conn.Close())
 	}
 	s := &Socket{conn: conn, raw: raw, portID: addr.Pid, seq: uint32(time.Now().UnixNano()), Overrun: func() {}}
-	s.read, s.readMany = s.receive, s.receiveMany
+	s.read = s.receive
 	return s, nil
 }
 

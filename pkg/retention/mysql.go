@@ -53,6 +53,10 @@ func (d mySQL) deleteStep(table, old string) string {
 	return "delete from " + d.quote(table) + " where " + old + " limit " + strconv.Itoa(step)
 }
 
+func (mySQL) unusedMACs() string {
+	return "select _mac_id from mac where _mac_id not in (select mac_id from ulog2 where mac_id is not null)"
+}
+
 func (mySQL) partitions(ctx context.Context, c *sql.Conn, table string) (list []partition, err error) {
 	rows, err := c.QueryContext(ctx, `select partition_name, partition_description from information_schema.partitions
 		where table_schema = database() and table_name = ? and partition_method = 'RANGE' and replace(partition_expression, char(96), '') = 'oob_time_sec'
@@ -61,14 +65,12 @@ func (mySQL) partitions(ctx context.Context, c *sql.Conn, table string) (list []
 		return nil, err
 	}
 	defer rows.Close()
-	from := int64(math.MinInt64)
 	for rows.Next() {
 		var p partition
 		var to string
 		if err := rows.Scan(&p.name, &to); err != nil {
 			return nil, err
 		}
-		p.from = from
 		if to == "MAXVALUE" {
 			p.to, p.rest = math.MaxInt64, true
 		} else if p.to, err = strconv.ParseInt(to, 10, 64); err != nil {
@@ -77,7 +79,6 @@ func (mySQL) partitions(ctx context.Context, c *sql.Conn, table string) (list []
 		if p.to <= 1 {
 			p.rest = true // of rows without a time
 		}
-		from = p.to
 		list = append(list, p)
 	}
 	return list, rows.Err()

@@ -13,9 +13,9 @@ import (
 
 // partition is the part of a table with the rows of some time.
 type partition struct {
-	name     string // as statements for partitions take it
-	from, to int64  // seconds since 1970; to is exclusive
-	rest     bool   // it takes what no other does
+	name string
+	to   int64 // seconds since 1970 at which it ends
+	rest bool  // it takes what no other does
 }
 
 // dated are the names of partitions that package schema makes.

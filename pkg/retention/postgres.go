@@ -45,8 +45,12 @@ func (d postgres) deleteStep(table, old string) string {
 	return "delete from " + table + " where ctid = any (array(select ctid from " + table + " where " + old + " limit " + strconv.Itoa(step) + "))"
 }
 
+func (postgres) unusedMACs() string {
+	return "select _mac_id from mac where not exists (select 1 from ulog2 where mac_id = _mac_id)"
+}
+
 // bounds of a partition, as PostgreSQL writes them.
-var bounds = regexp.MustCompile(`^FOR VALUES FROM \('?(-?\d+|MINVALUE)'?\) TO \('?(-?\d+|MAXVALUE)'?\)$`)
+var bounds = regexp.MustCompile(`^FOR VALUES FROM \('?(?:-?\d+|MINVALUE)'?\) TO \('?(-?\d+|MAXVALUE)'?\)$`)
 
 func (d postgres) partitions(ctx context.Context, c *sql.Conn, table string) (list []partition, err error) {
 	rows, err := c.QueryContext(ctx, `select k.relname::text, pg_get_expr(k.relpartbound, k.oid) from pg_inherits i join pg_class k on k.oid = i.inhrelid
@@ -66,7 +70,7 @@ func (d postgres) partitions(ctx context.Context, c *sql.Conn, table string) (li
 			if m == nil {
 				return nil, fmt.Errorf("%s: %s: %w", p.name, text, errBound)
 			}
-			p.from, p.to = bound(m[1]), bound(m[2])
+			p.to = bound(m[1])
 			p.rest = p.to == math.MaxInt64
 		}
 		list = append(list, p)
@@ -74,11 +78,9 @@ func (d postgres) partitions(ctx context.Context, c *sql.Conn, table string) (li
 	return list, rows.Err()
 }
 
+// bound is the end of a partition.
 func bound(text string) int64 {
-	switch text {
-	case "MINVALUE":
-		return math.MinInt64
-	case "MAXVALUE":
+	if text == "MAXVALUE" {
 		return math.MaxInt64
 	}
 	return number(text)

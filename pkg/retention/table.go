@@ -122,7 +122,7 @@ func (r *run) known(relations map[string]relation, name string) string {
 }
 
 // belongings finds the children of table ulog2, and such as the administrator has
-// registered.
+// registered, as far as they have rows.
 func (r *run) belongings(ctx context.Context, relations map[string]relation, t *table) error {
 	all := slices.Clone(children)
 	if relations["_extensions"].has("table_name", "join_name") {
@@ -145,7 +145,14 @@ func (r *run) belongings(ctx context.Context, relations map[string]relation, t *
 		}
 	}
 	for _, c := range all {
-		if relations[c.name].has(c.column) && !relations[c.name].view {
+		if !relations[c.name].has(c.column) || relations[c.name].view {
+			continue
+		}
+		some, err := r.strings(ctx, "select 1 from "+r.quote(c.name)+" limit 1")
+		if err != nil {
+			return err
+		}
+		if len(some) > 0 {
 			t.children = append(t.children, c)
 		}
 	}

@@ -29,8 +29,9 @@ var inputOutputs = []struct{ file, stack, section string }{
 	{"ulogd.pcap", "base1:BASE,pcap1:PCAP", "[pcap1]\nfile=DIR/ulogd.pcap\nsync=1\n"},
 }
 
-// startConfig starts a daemon and waits until it runs. DIR stands for its directory.
-func startConfig(t *testing.T, ns *lab.NS, program, text string) *sideBySide {
+// startConfig starts a daemon, with some more in its environment, and waits until it
+// runs. DIR stands for its directory.
+func startConfig(t *testing.T, ns *lab.NS, program, text string, env ...string) *sideBySide {
 	t.Helper()
 	d := &sideBySide{dir: t.TempDir()}
 	conf, log := filepath.Join(d.dir, "ulogd.conf"), filepath.Join(d.dir, "log")
@@ -39,6 +40,7 @@ func startConfig(t *testing.T, ns *lab.NS, program, text string) *sideBySide {
 		t.Fatal(err)
 	}
 	d.cmd = exec.Command(program, "-c", conf)
+	d.cmd.Env = append(os.Environ(), env...)
 	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
 	if err := ns.Start(d.cmd); err != nil {
 		t.Fatal(err)

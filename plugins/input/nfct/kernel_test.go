@@ -386,11 +386,11 @@ func TestKernelFilter(t *testing.T) {
 }
 
 // listener is a socket that hears of connections that begin.
-func listener(t *testing.T, ns *lab.NS, program []bpf.RawInstruction) *nlsock.Socket {
+func listener(t *testing.T, ns *lab.NS, program []bpf.RawInstruction) *nlsock.Multicast {
 	t.Helper()
-	var sock *nlsock.Socket
+	var sock *nlsock.Multicast
 	err := ns.Do(func() (err error) {
-		sock, err = nlsock.Dial(unix.NETLINK_NETFILTER, "")
+		sock, err = nlsock.Listen(unix.NETLINK_NETFILTER, "")
 		return err
 	})
 	if err == nil {
@@ -406,23 +406,25 @@ func listener(t *testing.T, ns *lab.NS, program []bpf.RawInstruction) *nlsock.So
 	return sock
 }
 
-func receiveAll(t *testing.T, sock *nlsock.Socket) (flows []ctnetlink.Flow) {
+func receiveAll(t *testing.T, sock *nlsock.Multicast) (flows []ctnetlink.Flow) {
 	t.Helper()
-	buf := make([]byte, answerSize)
+	many := nlsock.NewMany(make([]byte, pieces*pieceSize), pieceSize)
 	for {
-		n, err := sock.Receive(buf[:0], false)
+		more, err := sock.Receive(many)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n == 0 {
+		if !more {
 			return flows
 		}
-		m, _, _ := nflog.NextMessage(buf[:n])
-		var f ctnetlink.Flow
-		if err := f.Decode(m.Body); err != nil {
-			t.Fatal(err)
+		for i := range many.Len() {
+			m, _, _ := nflog.NextMessage(many.At(i))
+			var f ctnetlink.Flow
+			if err := f.Decode(m.Body); err != nil {
+				t.Fatal(err)
+			}
+			flows = append(flows, f)
 		}
-		flows = append(flows, f)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -26,20 +25,18 @@ type source struct {
 	reports ctnetlink.Event // events that are reported
 	table   *table          // nil without hash_enable
 
-	sock    *nlsock.Socket // of events; in polling mode nothing comes there
-	capture *capture       // in place of the socket
-	many    *nlsock.Many   // the datagrams that were received last
-	at      int            // the next of them
-	left    [][]byte       // those that an earlier process has left
-	stop    func() bool    // ends the watch over the context
-	woken   atomic.Bool
-	wake    chan struct{} // ends a rest
-	alarm   *time.Timer   // of a rest
-	waited  time.Time     // when the last wait for an event began
-	wanted  atomic.Bool   // a dump that resets the counters
-	ending  bool          // events are given up, only the rest is read
-	kept    bool          // the socket outlives the process
-	numbers numbers
+	sock      *nlsock.Multicast                // of events; in polling mode nothing comes there
+	capture   *capture                         // in place of the socket
+	many      *nlsock.Many                     // the datagrams that were received last
+	at        int                              // the next of them
+	left      [][]byte                         // those that an earlier process has left
+	stop      func() bool                      // ends the watch over the context
+	listening atomic.Pointer[nlsock.Multicast] // the socket, for Wake
+	waited    time.Time                        // when the last wait for an event began
+	wanted    atomic.Bool                      // a dump that resets the counters
+	ending    bool                             // events are given up, only the rest is read
+	kept      bool                             // the socket outlives the process
+	numbers   numbers
 
 	received time.Time // when the last datagram was
 	now      int64     // that in nanoseconds since 1970
@@ -49,9 +46,8 @@ type source struct {
 	flow  ctnetlink.Flow // of the message at hand
 	attrs []byte         // its attributes
 
-	size, limit int // of the receive buffer
-	full        bool
-	drops       uint32 // of the socket, as far as they are counted
+	buffer nlsock.Buffer
+	drops  uint32 // of the socket, as far as they are counted
 	counters
 }
 
@@ -66,7 +62,7 @@ func open(o options, env *plugin.Env) (plugin.Source, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	s := &source{options: o, env: env, reports: o.reported(), wake: make(chan struct{}, 1), alarm: time.NewTimer(0)}
+	s := &source{options: o, env: env, reports: o.reported()}
 	s.counters = counters{
 		events:    env.Stats.Counter("events", "events received that the filters let pass"),
 		records:   env.Stats.Counter("records", "records reported"),
@@ -145,17 +141,30 @@ func (s *source) more(ctx context.Context, b *event.Batch) (more bool, err error
 		}
 		return err == nil, err
 	}
-	err = s.receive(ctx, b.Len() == 0 && s.dump.state == idle && !s.ending)
+	s.numbers.advance()
+	s.at = 0
+	if ctx.Err() != nil && !s.ending {
+		if err := s.end(ctx); err != nil {
+			return false, err
+		}
+	}
+	if b.Len() == 0 && s.dump.state == idle && !s.ending {
+		if err := s.wait(); err != nil {
+			return false, err
+		}
+	}
+	more, err = s.sock.Receive(s.many)
+	s.tick()
 	switch {
-	case errors.Is(err, errInterrupted):
-		return false, nil
 	case err != nil:
-		return false, err
-	case s.many.Len() == 0 && s.dump.state == draining:
+		return false, fmt.Errorf("receive events: %w", err)
+	case !more && s.ending:
+		return false, ctx.Err()
+	case !more && s.dump.state == draining:
 		s.dump.state = sweeping
 		return true, nil
 	}
-	return s.many.Len() > 0, nil
+	return more, nil
 }
 
 // next is the next datagram of those that were received, and nil if there is none.
@@ -183,59 +192,21 @@ func (s *source) split(b *event.Batch, datagram []byte) {
 	}
 }
 
-// errInterrupted says that a wait has ended for something else to be done.
-var errInterrupted = errors.New("interrupted")
-
-// receive gets the datagrams that are there.
-func (s *source) receive(ctx context.Context, block bool) error {
-	s.numbers.advance()
-	s.at = 0
-	if s.kept && ctx.Err() != nil {
-		return ctx.Err() // what there is, is for the next process
-	}
-	if block && s.rest() {
-		block = false
-	}
-	if block {
-		if err := s.sock.Deadline(s.due); err != nil {
-			return err
-		}
-		if s.woken.Load() || ctx.Err() != nil {
-			return s.interrupted(ctx) // what Wake did is undone
-		}
-	}
-	err := s.sock.ReceiveMany(s.many, block)
-	s.tick()
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return s.interrupted(ctx)
-	case err != nil:
-		return fmt.Errorf("receive events: %w", err)
-	case s.many.Len() == 0 && s.ending:
-		return ctx.Err()
-	}
-	return nil
-}
-
 // gather is how long events gather in the socket when they come one soon after another.
 // To be woken for each would cost more than all else.
-const gather = 10 * time.Millisecond
+const gather = 50 * time.Millisecond
 
-// rest waits for events to gather, unless the last wait was a while ago: then there is
-// one to come that should not wait.
-func (s *source) rest() bool {
-	left := gather - time.Since(s.waited)
-	if left <= 0 {
-		s.waited = time.Now()
-		return false
+// wait waits for an event, for Wake, or until a dump is due. If the last wait was a
+// moment ago it has events gather first.
+func (s *source) wait() error {
+	if left := gather - time.Since(s.waited); left > 0 {
+		return s.sock.Rest(left)
 	}
-	s.alarm.Reset(left)
-	select {
-	case <-s.alarm.C:
-	case <-s.wake:
-		s.alarm.Stop()
+	s.waited = time.Now()
+	if s.due.IsZero() {
+		return s.sock.Wait(-1)
 	}
-	return true
+	return s.sock.Wait(max(0, s.due.Sub(s.env.Now())))
 }
 
 // tick reads the clock.
@@ -246,28 +217,15 @@ func (s *source) tick() {
 
 // Wake makes a Read that waits return. It may be called concurrently.
 func (s *source) Wake() {
-	s.woken.Store(true)
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-	if s.sock != nil {
-		s.sock.Interrupt()
+	if sock := s.listening.Load(); sock != nil {
+		sock.Wake()
 	}
 }
 
-// interrupted handles the end of a wait: by Wake, because a dump is due, or because
-// ctx has ended. Then a socket that is kept is left as it is for the next process; else
-// the events are given up, and what the kernel has handed over by then is still read.
-func (s *source) interrupted(ctx context.Context) error {
-	s.tick()
-	s.woken.Store(false)
-	if err := s.sock.Deadline(time.Time{}); err != nil {
-		return err
-	}
-	if ctx.Err() == nil || s.ending {
-		return errInterrupted
-	}
+// end begins the end, when ctx has. A socket that is kept is left as it is for the next
+// process; else the events are given up, and what the kernel has handed over by then is
+// still read.
+func (s *source) end(ctx context.Context) error {
 	if s.kept || s.Poll > 0 {
 		return ctx.Err()
 	}
@@ -277,7 +235,7 @@ func (s *source) interrupted(ctx context.Context) error {
 			return err
 		}
 	}
-	return errInterrupted
+	return nil
 }
 
 func (s *source) count(b *event.Batch) {

@@ -24,7 +24,7 @@ func (s *source) Open() (err error) {
 	}
 	adopted := s.Poll == 0 && s.adopt()
 	if !adopted {
-		if s.sock, err = nlsock.Dial(unix.NETLINK_NETFILTER, s.NetNS); err != nil {
+		if s.sock, err = nlsock.Listen(unix.NETLINK_NETFILTER, s.NetNS); err != nil {
 			return fmt.Errorf("netlink socket: %w", err)
 		}
 	}
@@ -40,6 +40,7 @@ func (s *source) Open() (err error) {
 	if s.Poll == 0 && !adopted {
 		s.keep()
 	}
+	s.listening.Store(s.sock)
 	s.many = nlsock.NewMany(s.numbers.room(), pieceSize)
 	if s.Poll > 0 {
 		s.notice("NFCT working in polling mode")
@@ -55,7 +56,9 @@ func (s *source) listen() (err error) {
 	if s.drops, err = s.sock.Drops(); err != nil {
 		return err
 	}
-	if err := s.setBuffer(); err != nil {
+	size, limit := s.socketSizes()
+	s.buffer = nlsock.Buffer{Socket: s.sock, Input: "NFCT", Size: size, Limit: limit, Log: s.env.Log}
+	if err := s.buffer.Set(); err != nil {
 		return err
 	}
 	if err := s.sock.Reliable(s.Reliable); err != nil {
@@ -103,16 +106,6 @@ func explain(err error) error {
 	return fmt.Errorf("error opening ctnetlink: %w", err)
 }
 
-func (s *source) setBuffer() error {
-	s.size, s.limit = s.socketSizes()
-	got, err := s.sock.SetReadBuffer(s.size)
-	if err != nil {
-		return fmt.Errorf("netlink_socket_buffer_size = %d: %w", s.size, err)
-	}
-	s.notice(fmt.Sprintf("NFCT netlink buffer size has been set to %d", got))
-	return nil
-}
-
 // storeName is the socket's name in the store, the same in the next process.
 func (s *source) storeName() string {
 	return fdstore.Name(fmt.Sprintf("nfct %s %s", s.NetNS, s.env.Instance))
@@ -126,9 +119,7 @@ func (s *source) keep() {
 	}
 	files, err := s.numbers.fresh()
 	if err == nil {
-		var kept error
-		err = s.sock.Control(func(fd int) { kept = s.env.Store.Keep(s.storeName(), fd, int(files[0].Fd()), int(files[1].Fd())) })
-		err = errors.Join(err, kept)
+		err = s.env.Store.Keep(s.storeName(), s.sock.FD(), int(files[0].Fd()), int(files[1].Fd()))
 	}
 	if err != nil {
 		s.env.Log.Warn(fmt.Sprintf("keep the socket for the next process: %v", err))
@@ -163,7 +154,7 @@ func (s *source) adoptFiles(files []*os.File) error {
 		}
 		return fmt.Errorf("%d descriptors in place of 3", len(files))
 	}
-	sock, err := nlsock.Adopt(files[0])
+	sock, err := nlsock.AdoptMulticast(files[0])
 	if err != nil {
 		return errors.Join(err, files[1].Close(), files[2].Close())
 	}

@@ -539,3 +539,17 @@ func TestRowsAfterRetry(t *testing.T) {
 	deliver(t, o, blk)
 	diff(t, []string{"1", "2", "3"}, read(t, path, "t", "oob_mark"))
 }
+
+// TestRetention: rows that are too old go, and those without a time stay.
+func TestRetention(t *testing.T) {
+	path := newDB(t, "pragma journal_mode=wal", "create table t (oob_mark int, oob_time_sec int)", "insert into t values (1, 1), (2, null), (3, 1e12)")
+	o, blk, _ := startWith(t, plugintest.Options{"db": path, "table": "t", "retention": "90d"}, plugin.Raw, marks(4)...)
+	connect(t, o)
+	write(t, o, blk)
+	want := []string{"2", "3", "4"}
+	for deadline := time.Now().Add(10 * time.Second); !slices.Equal(want, read(t, path, "t", "oob_mark")); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("rows %q, want %q", read(t, path, "t", "oob_mark"), want)
+		}
+	}
+}
