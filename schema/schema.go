@@ -195,6 +195,7 @@ type Contents string
 // The contents of tables.
 const (
 	Packets Contents = "packet"
+	First   Contents = "first" // packets, in the columns of ulogd 1
 	Flows   Contents = "flow"
 	Sums    Contents = "sum"
 )

@@ -90,6 +90,7 @@ func TestOwn(t *testing.T) {
 		least    int // number of columns
 	}{
 		{schema.Packets, keys(t, "BASE", "IFINDEX", "IP2STR", "HWHDR"), 60},
+		{schema.First, append(keys(t, "BASE", "IFINDEX", "PWSNIFF", "LOCAL"), "oob.prefix"), 40},
 		{schema.Flows, append(keys(t, "IP2STR"), flowKeys...), 20},
 		{schema.Sums, sumKeys, 5},
 	}

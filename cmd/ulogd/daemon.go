@@ -64,8 +64,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 0
 	case err != nil:
 		return 1
-	case o.convert:
-		return convert(o.configfile, c.registry, stdout, stderr)
+	case o.convert != "":
+		return convert(o, c.registry, stdout, stderr)
 	case o.check:
 		return newDaemon(c, o, nil).check()
 	}
@@ -217,6 +217,7 @@ func (d *daemon) configure() (*config.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.stepInto(f)
 	to, err := d.destination(f.Global)
 	if err != nil {
 		return nil, err
@@ -226,6 +227,17 @@ func (d *daemon) configure() (*config.File, error) {
 	d.log.Info(fmt.Sprintf("ulogd Version %s (re-)starting", version))
 	d.review(f)
 	return f, nil
+}
+
+// stepInto has the log of a daemon of ulogd 1.x written into the directory that packages
+// of ulogd 2 have put where its file was.
+func (d *daemon) stepInto(f *config.File) {
+	info, err := os.Stat(f.Global.Logfile)
+	if f.Dialect == config.V2 || err != nil || !info.IsDir() {
+		return
+	}
+	f.Global.Logfile = filepath.Join(f.Global.Logfile, "ulogd.log")
+	d.log.Warn(fmt.Sprintf("%s: [global] logfile: is a directory, so the log is %s in it; 1.24 would not start; name a file", f.Name, f.Global.Logfile))
 }
 
 // destination is where the configuration wants messages to go: standard error if
@@ -250,10 +262,17 @@ func (d *daemon) threshold(g config.Global) int {
 	return d.opts.loglevel
 }
 
-// review logs what is wrong with a configuration that can be read.
+// review logs what is worth knowing of a configuration that can be read, and suits
+// it to the kernel.
 func (d *daemon) review(f *config.File) {
+	if f.Dialect != config.V2 {
+		notice(d.log, fmt.Sprintf("%s: %v; stacks that do the same take its place", f.Name, f.Dialect))
+	}
 	for _, w := range f.Warnings {
 		d.log.Warn(w.Error())
+	}
+	for _, r := range replaceULOG(f) {
+		notice(d.log, r.String())
 	}
 	for _, p := range f.Plugins {
 		if _, err := d.registry.Lookup(p.Plugin); err != nil {
@@ -314,6 +333,9 @@ func (d *daemon) check() int {
 	if err != nil {
 		d.log.Error(err.Error())
 		return 1
+	}
+	if f.Dialect != config.V2 {
+		fmt.Fprintln(d.stdout, f.Dialect)
 	}
 	p.Report(d.stdout)
 	if p.Failed() > 0 {

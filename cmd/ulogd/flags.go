@@ -24,7 +24,7 @@ var flags = []flag{
 	{short: 'u', long: "uid", arg: required, doc: "run as this user, by name, once everything is open"},
 	{short: 'i', long: "info", arg: required, doc: "print options and keys of a plugin, by name or path"},
 	{long: "check", ours: true, doc: "read the configuration, report what would run, and touch nothing"},
-	{long: "convert", ours: true, doc: "print the configuration as TOML"},
+	{long: "convert", arg: optional, ours: true, doc: "print the configuration as TOML, or as ulogd.conf of ulogd 2 with --convert=conf"},
 	{long: "plugins", ours: true, doc: "list the plugins"},
 }
 
@@ -37,7 +37,7 @@ type options struct {
 	daemon     bool
 	verbose    bool
 	check      bool
-	convert    bool
+	convert    string // to "toml" or "conf"; empty if it is not asked for
 }
 
 // cli is the terminal that started us.
@@ -110,7 +110,21 @@ func (c *cli) apply(o *options, f *flag, value string) error {
 	case "check":
 		o.check = true
 	case "convert":
-		o.convert = true
+		return c.setConvert(o, value)
+	}
+	return nil
+}
+
+func (c *cli) setConvert(o *options, format string) error {
+	switch format {
+	case "":
+		o.convert = "toml"
+	case "toml", "conf":
+		o.convert = format
+	default:
+		err := fmt.Errorf("--convert=%s: there are the formats toml and conf", format)
+		fmt.Fprintln(c.stderr, err)
+		return err
 	}
 	return nil
 }

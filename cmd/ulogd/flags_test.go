@@ -174,7 +174,8 @@ func TestParseOptions(t *testing.T) {
 	f("", options{configfile: "/etc/ulogd.conf"})
 	f("-dvc F -pP ignored", options{configfile: "F", pidfile: "P", daemon: true, verbose: true})
 	f("-u ulog", options{configfile: "/etc/ulogd.conf", account: &account{"ulog", 103, 106, []int{106, 4}}})
-	f("--check --convert", options{configfile: "/etc/ulogd.conf", check: true, convert: true})
+	f("--check --convert", options{configfile: "/etc/ulogd.conf", check: true, convert: "toml"})
+	f("--convert=conf", options{configfile: "/etc/ulogd.conf", convert: "conf"})
 	// A level that is no number is not given.
 	f("-l 3", options{configfile: "/etc/ulogd.conf", loglevel: 3})
 	f("-l 7x", options{configfile: "/etc/ulogd.conf", loglevel: 7})

@@ -21,6 +21,7 @@ const (
 	none argument = iota
 	required
 	attached // only the short form, and only in the same word
+	optional // only the long form, and only behind an equals sign
 )
 
 // getopt takes the options off a command line as the C library's getopt_long
@@ -106,7 +107,7 @@ func (g *getopt) long(word string) (f *flag, value string, err error) {
 	switch {
 	case err != nil:
 		return nil, "", err
-	case given && f.arg != required:
+	case given && f.arg != required && f.arg != optional:
 		return nil, "", g.errorf(f.short, "option '--%s' doesn't allow an argument", f.long)
 	case given || f.arg != required:
 		return f, value, nil

@@ -67,6 +67,8 @@ var stackExamples = []stackExample{
 		"unixsock1:UNIXSOCK,base1:BASE,ip2str1:IP2STR,print1:PRINTPKT,emu1:LOGEMU"},
 	{"User names and passwords that are sent in the clear.",
 		"log1:NFLOG,base1:BASE,ip2str1:IP2STR,pwsniff1:PWSNIFF,json1:JSON"},
+	{"Every key, and the host that logged it: for logs that come together from many.",
+		"log1:NFLOG,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,local1:LOCAL,json1:JSON"},
 	{"The packets of a capture file in place of the kernel's.",
 		"replay1:REPLAY,base1:BASE,ifi1:IFINDEX,ip2str1:IP2STR,print1:PRINTPKT,emu1:LOGEMU"},
 }

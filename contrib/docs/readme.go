@@ -38,6 +38,7 @@ func readmes(top string, specs []plugin.Spec) ([]file, error) {
 		add(folder(s)+"/README.md", tables...)
 	}
 	add("README.md", table{"plugins", pluginTable(specs)})
+	add("ULOGD1.md", table{"plugins", firstPlugins()}, table{"options", firstOptions()})
 	return files, errors.Join(errs...)
 }
 

@@ -1,5 +1,6 @@
 // Package config reads the daemon's configuration: ulogd.conf in the grammar
-// of ulogd 2.0.8, or TOML with the same names.
+// of ulogd 2.0.8, or TOML with the same names. A ulogd.conf of ulogd 1.x, which
+// is told by its contents, is read as 1.24 did, and stacks take its place.
 //
 // It differs from 2.0.8 where nobody can have relied on it: lines may have any
 // length, the last line needs no newline, a key without a value is reported
@@ -18,16 +19,20 @@ import (
 
 // File is a configuration.
 type File struct {
-	Name   string
-	Global Global
-	Stacks []Stack
+	Name    string
+	Dialect Dialect
+	Global  Global
+	Stacks  []Stack
 	// Sections are all sections as written, by name; "global" is one of them.
 	// Those that no stack names are not checked.
 	Sections map[string]option.Section
 	Plugins  []PluginLine
-	// Warnings are mistakes that ulogd 2.0.8 tolerated. In a strict file they
-	// are errors of Parse.
+	// Warnings are mistakes that ulogd 2.0.8, or 1.24, tolerated. In a strict file
+	// they are errors of Parse.
 	Warnings []error
+
+	order      []string // of Sections that were not written one after the other
+	nflogGroup *int     // in place of the ULOG group; nil if it is the same
 }
 
 // Global is the [global] section without its stacks and plugins.
@@ -63,23 +68,29 @@ var globalDefaults = globalOptions{Loglevel: 5}
 // GlobalFields describes the options of [global].
 func GlobalFields() []option.Field { return option.Fields(globalDefaults) }
 
-// Parse reads a configuration: TOML if name ends in .toml, else ulogd.conf.
-// The name is only used for that and in messages.
+// Parse reads a configuration: TOML if name ends in .toml, else ulogd.conf of either
+// generation. The name is only used for that and in messages.
 //
 // Mistakes in one stack are left to its Err, so that the others can go on.
 func Parse(name string, src []byte) (*File, error) {
 	p := parser{File: File{Name: name, Sections: map[string]option.Section{}}}
-	read := p.conf
-	if strings.EqualFold(path.Ext(name), ".toml") {
-		read = p.toml
-	}
-	if err := read(string(src)); err != nil {
-		return nil, err
-	}
-	if err := p.readGlobal(); err != nil {
+	if err := p.parse(string(src)); err != nil {
 		return nil, err
 	}
 	return &p.File, nil
+}
+
+func (p *parser) parse(src string) error {
+	read := p.conf
+	if strings.EqualFold(path.Ext(p.Name), ".toml") {
+		read = p.toml
+	} else if p.Dialect = dialectOf(src); p.Dialect != V2 {
+		return p.v1(src)
+	}
+	if err := read(src); err != nil {
+		return err
+	}
+	return p.readGlobal()
 }
 
 // Section is the section of an instance. If there is none it has no entries.

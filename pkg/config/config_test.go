@@ -194,7 +194,7 @@ func TestGlobal(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	tests := []struct{ name, file, src, want string }{
 		{"empty file", "u.conf", "", "u.conf: no [global] section, so there is no stack; a file without sections looks like ulogd 1.x or older: put its options into sections, the common ones into [global], with a line such as stack = log1:NFLOG,base1:BASE,json1:JSON"},
-		{"no sections", "u.conf", "nlgroup 1\n", "u.conf: no [global] section, so there is no stack; a file without sections looks like ulogd 1.x or older: put its options into sections, the common ones into [global], with a line such as stack = log1:NFLOG,base1:BASE,json1:JSON"},
+		{"no sections", "u.conf", "nlgroup=1\n", "u.conf: no [global] section, so there is no stack; a file without sections looks like ulogd 1.x or older: put its options into sections, the common ones into [global], with a line such as stack = log1:NFLOG,base1:BASE,json1:JSON"},
 		{"no global", "u.conf", "[log1]\n", "u.conf: no [global] section, so there is no stack; add one, with a line such as stack = log1:NFLOG,base1:BASE,json1:JSON"},
 		{"global without brackets", "u.conf", "global\nstack=a:B\n[log1]", "u.conf: no [global] section, so there is no stack; add one, with a line such as stack = log1:NFLOG,base1:BASE,json1:JSON"},
 		{"strict unknown", "u.conf", "[global]\nbufsize=1\nstrict=1", "u.conf:2: [global] bufsize: unknown option; remove it, or use one of logfile, loglevel, plugin, stack, strict"},
@@ -330,20 +330,18 @@ func TestGlobalFields(t *testing.T) {
 // TestFieldConfigs reads configurations as they are in use; what they share
 // with ulogd 1.x is warned of, and nothing else.
 func TestFieldConfigs(t *testing.T) {
-	warned := map[string]int{"13": 2, "16": 3, "17": 3}
-	stacks := map[string]int{"03": 2, "04": 3, "05": 2, "06": 2, "09": 2, "11": 4, "12": 3, "13": 2, "14": 3, "15": 2, "16": 0, "17": 0, "18": 0, "20": 4}
+	warned := map[string]int{"13": 2, "18": 1}
+	stacks := map[string]int{"03": 2, "04": 3, "05": 2, "06": 2, "09": 2, "11": 4, "12": 3, "13": 2, "14": 3, "15": 2, "18": 5, "20": 4}
+	dialects := map[string]Dialect{"16": V1, "17": V1, "18": V1, "19": Flat}
 	for _, file := range configs(t) {
 		id := filepath.Base(file)[:2]
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			f, err := Parse(file, read(t, file))
-			if id == "19" {
-				if err == nil || !strings.Contains(err.Error(), "looks like ulogd 1.x or older") {
-					t.Errorf("got %v, want a hint at the age of the file", err)
-				}
-				return
-			}
 			if err != nil {
 				t.Fatal(err)
+			}
+			if f.Dialect != dialects[id] {
+				t.Errorf("%v, want %v", f.Dialect, dialects[id])
 			}
 			want, ok := stacks[id]
 			if !ok {
@@ -383,8 +381,12 @@ func read(t testing.TB, file string) []byte {
 func checkLines(t *testing.T, f *File, src string) {
 	t.Helper()
 	last := strings.Count(src, "\n") + 1
+	first := 1
+	if f.Dialect != V2 {
+		first = 0 // of what is not written
+	}
 	check := func(what string, line int) {
-		if line < 1 || line > last {
+		if line < first || line > last {
 			t.Errorf("%s on line %d of %d", what, line, last)
 		}
 	}
@@ -400,7 +402,7 @@ func checkLines(t *testing.T, f *File, src string) {
 			t.Errorf("stack %q has an error and instances", s.Text)
 		}
 	}
-	place := regexp.MustCompile(`^u\.(conf|toml):\d+: `)
+	place := regexp.MustCompile(`^u\.(conf|toml):(\d+:)? `)
 	for _, w := range f.Warnings {
 		if !place.MatchString(w.Error()) {
 			t.Errorf("warning does not say where: %v", w)
@@ -422,6 +424,30 @@ func FuzzParseConf(f *testing.F) {
 		}
 		checkLines(t, c, src)
 		checkRoundTrip(t, c)
+	})
+}
+
+// FuzzParseV1 does the same for files of ulogd 1.x, which are written as
+// ulogd.conf of ulogd 2, too.
+func FuzzParseV1(f *testing.F) {
+	for _, file := range configs(f) {
+		f.Add(string(read(f, file)))
+	}
+	f.Add("global x\nnlgroup  =\t\"2\" y\nplugin ulogd_BASE.so\nplugin=ulogd_MYSQL.so\nplugin=ulogd_SYSLOG.so\n #\n[MYSQL]\npass=a\"b\nuser=\"\n[ SYSLOG\nlevel\nfacility")
+	f.Add("nlgroup 3\nplugin x/ulogd_LOGEMU.so\nplugin ulogd_BASE.so\nsyslogsync 07\nsyslogfile \"a b\"")
+	f.Fuzz(func(t *testing.T, src string) {
+		c, err := Parse("u.conf", []byte(src))
+		if err != nil || c.Dialect == V2 {
+			return
+		}
+		checkLines(t, c, src)
+		checkRoundTrip(t, c)
+		checkConf(t, c)
+		if done := c.ReplaceULOG(); len(done) > 1 {
+			t.Errorf("%d inputs, want one: %v", len(done), done)
+		}
+		checkRoundTrip(t, c)
+		checkConf(t, c)
 	})
 }
 

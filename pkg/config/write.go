@@ -21,20 +21,36 @@ import (
 //
 // Text that is not UTF-8 is an error, because TOML cannot hold it.
 func (f *File) WriteTOML(w io.Writer, fields func(plugin string) []option.Field) error {
-	sections := slices.SortedFunc(maps.Values(f.Sections), func(a, b option.Section) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Name, b.Name))
+	return f.write(w, func(b *bytes.Buffer, s option.Section) error {
+		return writeSection(b, s, f.fieldsOf(s.Name, fields))
 	})
+}
+
+// write writes all sections, with a blank line between.
+func (f *File) write(w io.Writer, section func(*bytes.Buffer, option.Section) error) error {
 	var b bytes.Buffer
-	for i, s := range sections {
+	for i, name := range f.names() {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		if err := writeSection(&b, s, f.fieldsOf(s.Name, fields)); err != nil {
+		s := f.Sections[name]
+		s.Name = name // messages may call it otherwise
+		if err := section(&b, s); err != nil {
 			return err
 		}
 	}
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// names are the names of the sections in their order.
+func (f *File) names() []string {
+	if f.order != nil {
+		return f.order
+	}
+	return slices.SortedFunc(maps.Keys(f.Sections), func(a, b string) int {
+		return cmp.Or(cmp.Compare(f.Sections[a].Line, f.Sections[b].Line), cmp.Compare(a, b))
+	})
 }
 
 // fieldsOf are the options of an instance, by name. If several plugins share

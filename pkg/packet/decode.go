@@ -39,6 +39,10 @@ type Decoder struct {
 	// Compat makes it decode just as ulogd does, slips included: see
 	// COMPATIBILITY.md. It is set before Bind.
 	Compat bool
+	// First makes it look for headers as ulogd 1.x does, which checks nothing: data of
+	// fragments are taken for transport headers, and of a header that is cut the
+	// fields that are there count. Compat is not set then.
+	First bool
 
 	declared [headers][]field
 	fields   [headers][]bound
@@ -109,6 +113,14 @@ func (d *Decoder) ethernet(b *event.Batch, e event.Event, s span, etherType uint
 // set copies the fields of a header that begins at s.
 func (d *Decoder) set(h header, b *event.Batch, e event.Event, s span) {
 	fields := d.fields[h]
+	if d.First {
+		for i := range fields {
+			if fields[i].within(s) {
+				fields[i].store(b, e, s.pos)
+			}
+		}
+		return
+	}
 	for i := range fields {
 		fields[i].store(b, e, s.pos)
 	}
@@ -116,6 +128,10 @@ func (d *Decoder) set(h header, b *event.Batch, e event.Event, s span) {
 
 // ipv4 decodes the header of RFC 791, section 3.1, and what follows it.
 func (d *Decoder) ipv4(b *event.Batch, e event.Event, s span) {
+	if d.First {
+		d.firstIPv4(b, e, s)
+		return
+	}
 	if s.len() < 20 {
 		return
 	}
@@ -238,6 +254,11 @@ func (d *Decoder) icmp(b *event.Batch, e event.Event, s span) {
 		return
 	}
 	d.set(icmp, b, e, s)
+	d.icmpMore(b, e, s)
+}
+
+// icmpMore sets what the type calls for.
+func (d *Decoder) icmpMore(b *event.Batch, e event.Event, s span) {
 	switch typ, code := b.Buf[s.pos], b.Buf[s.pos+1]; {
 	case typ == 0 || typ == 8:
 		d.set(icmpEcho, b, e, s)

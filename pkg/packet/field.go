@@ -87,6 +87,13 @@ func (f *bound) store(b *event.Batch, e event.Event, pos int) {
 	e[f.slot] = event.Value{V: v, K: f.kind}
 }
 
+// sizes are the bytes that each way of reading looks at.
+var sizes = [...]int{u8: 1, u16: 2, u32: 4, host16: 2, ip4: 4, ip6: 16, mac6: 6, zero: 0}
+
+// within tells whether all of the field is in what is left of the packet, of which
+// its header is the beginning.
+func (f *bound) within(s span) bool { return int(f.off)+sizes[f.load] <= s.len() }
+
 // declare declares the keys in ulogd's order, and gathers each header's fields.
 func (d *Decoder) declare(b *event.Binder) {
 	key := func(name string, kind event.Kind, doc string, ipfix uint16, at ...place) {

@@ -18,6 +18,10 @@ import (
 // column can't hold is cut, replaced or left out, and counted. It is for one
 // goroutine.
 type Fitter struct {
+	// Natural makes an IPv4 address the number that people expect, 192.0.2.1 =
+	// 0xc0000201, in each column of integers, as in ulogd 1.x.
+	Natural bool
+
 	notes *Notes
 	buf   []byte // what texts that were made are parts of
 }
@@ -80,7 +84,7 @@ func (f *Fitter) integer(c *Column, v row.Value) row.Value {
 // memory of a little-endian machine, 192.0.2.1 = 0x010200c0, which readers of its
 // tables expect. Only icmp.gateway is the natural number.
 func (f *Fitter) number(c *Column, a uint32) uint64 {
-	if c.natural {
+	if c.natural || f.Natural {
 		return uint64(a)
 	}
 	return uint64(bits.ReverseBytes32(a))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/option"
+	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
 	"github.com/ulogd-go/ulogd/pkg/retention"
 )
@@ -28,11 +29,12 @@ type Options struct {
 
 // Extra are the options of such outputs that ulogd does not have.
 type Extra struct {
-	BatchRows int           `toml:"batch_rows" extra:"true" doc:"number of rows at which a transaction is due"`
-	BatchTime time.Duration `toml:"batch_time" extra:"true" doc:"how long a row may wait for others to share its transaction"`
-	Ledger    string        `toml:"ledger" extra:"true" doc:"table, made if it is not there, that says how far each logger has come, so that each row is stored exactly once; none does without, and a row may be stored twice after a failure"`
-	Direct    Direct        `toml:"direct" extra:"true" doc:"whether to write the base tables in place of calling a procedure of ulogd's own schemas: auto if its body is the one that was shipped, yes even if the body can't be read, no never"`
-	Retention retention.Age `toml:"retention" extra:"true" doc:"how old rows may get, such as 90d: older ones are removed, by whole partitions where the table has one for each day; off keeps all, and changes no table"`
+	BatchRows  int               `toml:"batch_rows" extra:"true" doc:"number of rows at which a transaction is due"`
+	BatchTime  time.Duration     `toml:"batch_time" extra:"true" doc:"how long a row may wait for others to share its transaction"`
+	Ledger     string            `toml:"ledger" extra:"true" doc:"table, made if it is not there, that says how far each logger has come, so that each row is stored exactly once; none does without, and a row may be stored twice after a failure"`
+	Generation plugin.Generation `toml:"generation" extra:"true" doc:"1 stores values as ulogd 1.x does: IPv4 addresses as the numbers that people expect, and nothing said of columns without a key"`
+	Direct     Direct            `toml:"direct" extra:"true" doc:"whether to write the base tables in place of calling a procedure of ulogd's own schemas: auto if its body is the one that was shipped, yes even if the body can't be read, no never"`
+	Retention  retention.Age     `toml:"retention" extra:"true" doc:"how old rows may get, such as 90d: older ones are removed, by whole partitions where the table has one for each day; off keeps all, and changes no table"`
 	queue.Options
 }
 
@@ -72,7 +74,7 @@ func (d Direct) Stock(fingerprint string, known []string) bool {
 var Defaults = Options{Reconnect: 2, BacklogOneshot: 10}
 
 // ExtraDefaults are the defaults of what ulogd does not have.
-var ExtraDefaults = Extra{BatchRows: 5000, BatchTime: time.Second, Ledger: "ulogd_ledger", Direct: DirectAuto, Options: durable(queue.Defaults)}
+var ExtraDefaults = Extra{BatchRows: 5000, BatchTime: time.Second, Ledger: "ulogd_ledger", Generation: plugin.Second, Direct: DirectAuto, Options: durable(queue.Defaults)}
 
 // durable is a queue of which nothing is lost.
 func durable(o queue.Options) queue.Options {

@@ -64,6 +64,8 @@ type Output struct {
 	table  string
 	form   string // of addresses in the columns that the table's name implies
 
+	generation plugin.Generation
+
 	encoder row.Encoder // the pipeline's
 	conn    Conn        // the output's
 	retain  retention.Worker
@@ -81,7 +83,8 @@ func NewOutput(engine Engine, o Options, x Extra, form string, env *plugin.Env) 
 	}
 	out := &Output{engine: engine, env: env, table: o.Table, form: form, wait: o.Timeout()}
 	out.queue, out.batch = Delivery(o, x)
-	out.encoder.Constants = map[string]string{"local.hostname": env.Hostname}
+	out.generation = x.Generation
+	out.encoder.Constants = Constants(x.Generation, env)
 	out.retain = retention.Worker{Engine: engine.Kind(), Table: o.Table, Age: x.Retention, Open: engine.Open, Now: env.Now, Log: env.Log}
 	return out, nil
 }
@@ -124,7 +127,11 @@ func (o *Output) discover() []string {
 		return Names(columns)
 	}
 	names := o.kept()
-	if names == nil {
+	switch {
+	case names != nil:
+	case o.generation == plugin.First:
+		names = FirstColumns
+	default:
 		names = Implied(o.table, o.form)
 	}
 	o.mu.Lock()
@@ -171,7 +178,7 @@ func (o *Output) bound() {
 		}
 	}
 	if len(without) > 0 {
-		o.env.Log.Warn(fmt.Sprintf("table %s: no plugin of the stack publishes the keys of these columns, which stay NULL: %s",
+		o.env.Log.Log(context.Background(), Surprise(o.generation), fmt.Sprintf("table %s: no plugin of the stack publishes the keys of these columns, which stay NULL: %s",
 			o.table, strings.Join(without, ", ")))
 	}
 }

@@ -90,11 +90,13 @@ func (l *layout) captured(msg []byte) (n int, ok bool) {
 }
 
 // detect finds out which kernel a message, without its header, is from; nil if none.
-func detect(msg []byte) (l *layout, captured int) {
+// A packet of 24 bytes from one kernel looks like no packet from the other, so that
+// counts only if nothing else fits.
+func detect(msg []byte) (found *layout, captured int) {
 	for _, l := range [...]*layout{&layout64, &layout32} {
-		if n, ok := l.captured(msg); ok {
-			return l, n
+		if n, ok := l.captured(msg); ok && (found == nil || captured == 0) {
+			found, captured = l, n
 		}
 	}
-	return nil, 0
+	return found, captured
 }

@@ -205,6 +205,19 @@ func TestFields(t *testing.T) {
 	}
 }
 
+// TestSizes: each packet is known for that of its kernel, also where the message is as
+// long as one of the other kernel without a packet.
+func TestSizes(t *testing.T) {
+	for _, long := range []int{8, 4} {
+		for n := 20; n < 300; n++ {
+			got, malformed := newRig(t).decode(lab.ULOG{Mark: 1, Prefix: "FW-DROP:", Packet: make([]byte, n)}.Append(nil, long, lab.ULOGEvent, 0))
+			if want := fmt.Sprintf("raw.pktlen=%d ", n); len(got) != 1 || malformed != 0 || !strings.Contains(got[0], want) {
+				t.Errorf("%d bits, %d bytes: %q, %d malformed", 8*long, n, got, malformed)
+			}
+		}
+	}
+}
+
 func TestDecodeDoesNotAllocate(t *testing.T) {
 	r := newRig(t)
 	r.batch.Buf = packet(1).Append(packet(2).Append(nil, 8, lab.ULOGEvent, lab.ULOGMulti), 8, lab.ULOGDone, 0)

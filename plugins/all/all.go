@@ -12,6 +12,7 @@ import (
 	_ "github.com/ulogd-go/ulogd/plugins/filter/ip2bin"
 	_ "github.com/ulogd-go/ulogd/plugins/filter/ip2hbin"
 	_ "github.com/ulogd-go/ulogd/plugins/filter/ip2str"
+	_ "github.com/ulogd-go/ulogd/plugins/filter/local"
 	_ "github.com/ulogd-go/ulogd/plugins/filter/mark"
 	_ "github.com/ulogd-go/ulogd/plugins/filter/printflow"
 	_ "github.com/ulogd-go/ulogd/plugins/filter/printpkt"

@@ -2,7 +2,9 @@ package all
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -159,7 +161,22 @@ func TestConfigsFromTheField(t *testing.T) {
 			hasMessage(t, f, "[global] rmem: unknown option, ignored")
 			hasMessage(t, f, "[global] bufsize: unknown option, ignored")
 		}},
-		{conf: "20-unixsock-oprint-nacct-ulog", groups: []uint16{1}, check: unixSocketAndULOG},
+		{conf: "16-v1-stock-logemu", groups: []uint16{1}, check: hasFirstLine("ulogd.syslogemu")},
+		{conf: "18-v1-many-outputs-loose-syntax", groups: []uint16{32}, files: firstFiles, check: func(t *testing.T, f *field) {
+			hasFirstLine("ulogd.syslogemu")(t, f)
+			hasFirstRecord("ulog/pktlog.log")(t, f)
+			isCapture(t, f.path("ulog/pkts.pcap"))
+			if data, _ := os.ReadFile(f.path("ulog/pkts.pcap")); binary.NativeEndian.Uint32(data[16:]) != 65535 {
+				t.Errorf("packets of up to %d bytes, want 65535", binary.NativeEndian.Uint32(data[16:]))
+			}
+			hasFirstRow(t, f, "ulog/pkts.db")
+			hasFirstMessage(t)
+		}},
+		{conf: "19-v0-flat-keywords", groups: []uint16{1}, check: hasFirstRecord("ulogd.pktlog")},
+		{conf: "17-v1-mysql-local-pwsniff", groups: []uint16{3}, check: func(t *testing.T, f *field) {
+			hasMessage(t, f, "mysql1: packets 1 = written 0 + rejected 0 + waiting 1 ") // there is no server, and the row waits
+		}},
+		{conf: "20-unixsock-oprint-nacct-ulog", groups: []uint16{1, 2}, check: unixSocketAndULOG},
 	}
 	for _, tt := range tests {
 		t.Run(tt.conf, func(t *testing.T) {
@@ -195,8 +212,10 @@ func configPath(t *testing.T, name string) string {
 // packetTo logs one packet to each group as soon as all are listened to.
 func packetTo(t *testing.T, ns *lab.NS, groups []uint16) {
 	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
 	for _, g := range groups {
-		if _, err := ns.WaitListener(t.Context(), g); err != nil {
+		if _, err := ns.WaitListener(ctx, g); err != nil {
 			t.Fatal(err)
 		}
 	}

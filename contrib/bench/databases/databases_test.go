@@ -1,6 +1,7 @@
 // Package databases measures how fast a flood of packets gets into databases of
-// ulogd's own schemas: by Debian's ulogd, by ours, and by the server's own bulk
-// load of the rows that ours has stored. It is a benchmark: run it as root with
+// ulogd's own schemas and into SQLite files: by Debian's ulogd, by ours, and by the
+// database's own bulk load of the rows that ours has stored. It is a benchmark: run
+// it as root with
 //
 //	go test ./contrib/bench/databases -run '^$' -bench . -benchtime 1x
 package databases

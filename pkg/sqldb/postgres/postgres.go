@@ -36,6 +36,7 @@ type Config struct {
 	Ledger               string // sqldb.None for none
 	Direct               sqldb.Direct
 	Source               string // who writes, for the ledger
+	Generation           plugin.Generation
 	Login                sqldb.Login
 	Log                  *slog.Logger
 	Stats                *stats.Set
@@ -49,7 +50,9 @@ type Engine struct {
 
 // New makes an engine. Nothing is connected yet.
 func New(c Config) *Engine {
-	return &Engine{c, sqldb.NewFitter(sqldb.NewNotes(c.Log, c.Stats))}
+	fitter := sqldb.NewFitter(sqldb.NewNotes(c.Log, c.Stats))
+	fitter.Natural = c.Generation == plugin.First
+	return &Engine{c, fitter}
 }
 
 // Dial connects to the server.

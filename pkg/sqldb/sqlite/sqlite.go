@@ -23,13 +23,14 @@ import (
 
 // Config says where rows go.
 type Config struct {
-	DB          string         // path of the file, which is made if it is not there
-	Table       string         // or view, whose columns choose the keys; it is made if it is not there
-	Insert      string         // beginning of the statement, as in "INSERT OR IGNORE INTO t"; empty for the plain one
-	FoldCase    bool           // a column's key is that of its name in lower case
-	BusyTimeout time.Duration  // how long to wait for a lock before a transaction is tried anew
-	Ledger      string         // sqldb.None for none
-	Retention   retention.Age  // how old rows may get
+	DB          string        // path of the file, which is made if it is not there
+	Table       string        // or view, whose columns choose the keys; it is made if it is not there
+	Insert      string        // beginning of the statement, as in "INSERT OR IGNORE INTO t"; empty for the plain one
+	FoldCase    bool          // a column's key is that of its name in lower case
+	BusyTimeout time.Duration // how long to wait for a lock before a transaction is tried anew
+	Ledger      string        // sqldb.None for none
+	Retention   retention.Age // how old rows may get
+	Generation  plugin.Generation
 	Queue       queue.Options  // how rows wait
 	Batching    queue.Batching // when a transaction is due
 }
@@ -51,6 +52,7 @@ type Output struct {
 	// Of the present connection.
 	conn   *conn
 	files  files
+	signed bool    // the table has negative numbers, as those of ulogd 1.x have
 	layout string  // for which the statements are prepared
 	fields []field // of the layout's columns
 	width  int     // how many of them the table has
@@ -65,6 +67,7 @@ type Output struct {
 type field struct {
 	column
 	natural bool // an IPv4 address is the number that people expect
+	signed  bool // numbers from 2^31 on are negative ones of 32 bits
 	place   int  // in a row's args, or -1 if the table has no such column
 }
 
@@ -81,7 +84,7 @@ func NewOutput(c Config, env *plugin.Env) (*Output, error) {
 	}
 	out := &Output{config: c, env: env}
 	out.encoder.FoldCase = c.FoldCase
-	out.encoder.Constants = map[string]string{"local.hostname": env.Hostname}
+	out.encoder.Constants = sqldb.Constants(c.Generation, env)
 	out.retain = retention.Worker{Engine: schema.SQLite, Table: c.Table, Age: c.Retention, Open: out.open, Now: env.Now, Log: env.Log}
 	return out, nil
 }
@@ -114,7 +117,7 @@ func (o *Output) look() {
 	}
 	if len(o.seen.columns) == 0 && o.unseen == nil {
 		o.ours = true
-		o.seen, o.unseen = ourTable(context.Background(), o.env.Input, o.config.Table)
+		o.seen, o.unseen = ourTable(context.Background(), o.env.Input, o.config.Generation, o.config.Table)
 	}
 }
 
@@ -138,7 +141,7 @@ func (o *Output) bind() {
 		}
 	}
 	if len(without) > 0 && !o.ours {
-		o.env.Log.Warn(fmt.Sprintf("table %s: no plugin of the stack publishes the keys of these columns, which stay NULL: %s",
+		o.env.Log.Log(context.Background(), sqldb.Surprise(o.config.Generation), fmt.Sprintf("table %s: no plugin of the stack publishes the keys of these columns, which stay NULL: %s",
 			o.config.Table, strings.Join(without, ", ")))
 	}
 }

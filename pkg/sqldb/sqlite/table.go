@@ -60,6 +60,27 @@ func readTable(ctx context.Context, c *conn, name string) (t table, err error) {
 	return t, err
 }
 
+// sampleRows is how many of a table's rows are looked at for negative numbers.
+const sampleRows = 10000
+
+// signed tells whether one of the first rows has a negative number, as 1.x stores those
+// from 2^31 on; half of all addresses are such.
+func (t table) signed(ctx context.Context, c *conn, name string) (signed bool, err error) {
+	var negative []string
+	for _, col := range t.columns {
+		if q := schema.QuoteSQLite(col.name); !col.text {
+			negative = append(negative, "typeof("+q+") = 'integer' and "+q+" < 0")
+		}
+	}
+	if len(negative) == 0 {
+		return false, nil
+	}
+	sql := fmt.Sprintf("select 1 from (select * from %s limit %d) where %s limit 1",
+		schema.QuoteSQLite(name), sampleRows, strings.Join(negative, " or "))
+	err = c.query(ctx, sql, "", func([]driver.Value) { signed = true })
+	return signed, err
+}
+
 // newColumn applies SQLite's rules of affinity and of the INTEGER PRIMARY KEY
 // (https://www.sqlite.org/datatype3.html, section 3.1).
 func newColumn(name, typ string, required, key bool) column {
@@ -72,9 +93,11 @@ func newColumn(name, typ string, required, key bool) column {
 }
 
 // ourTable is the table that is made where there is none.
-func ourTable(ctx context.Context, sort plugin.Type, name string) (table, error) {
+func ourTable(ctx context.Context, sort plugin.Type, g plugin.Generation, name string) (table, error) {
 	contents := schema.Packets
 	switch {
+	case g == plugin.First:
+		contents = schema.First
 	case sort&plugin.Flow != 0:
 		contents = schema.Flows
 	case sort&plugin.Sum != 0:

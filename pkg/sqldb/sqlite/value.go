@@ -3,6 +3,7 @@ package sqlite
 import (
 	"database/sql/driver"
 	"encoding/hex"
+	"math"
 	"math/bits"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
@@ -16,8 +17,10 @@ func (f *field) set(dst *driver.Value, v row.Value) {
 	switch v.Kind {
 	case row.Null:
 		*dst = nil
-	case row.Bool, row.Int, row.Uint:
+	case row.Bool, row.Int:
 		setInt(dst, int64(v.Num))
+	case row.Uint:
+		f.setUint(dst, v.Num)
 	case row.IP4:
 		f.setIP4(dst, uint32(v.Num))
 	case row.IP6:
@@ -42,6 +45,16 @@ func setInt(dst *driver.Value, n int64) {
 	}
 }
 
+// setUint sets an unsigned number. In a table of ulogd 1.x it is what 32 bits with a
+// sign make of it, as is what was stored before.
+func (f *field) setUint(dst *driver.Value, n uint64) {
+	if f.signed && n <= math.MaxUint32 {
+		setInt(dst, int64(int32(uint32(n))))
+		return
+	}
+	setInt(dst, int64(n))
+}
+
 func setText(dst *driver.Value, text []byte) {
 	if old, ok := (*dst).(string); !ok || old != string(text) {
 		*dst = string(text)
@@ -58,7 +71,7 @@ func (f *field) setIP4(dst *driver.Value, a uint32) {
 	case f.text:
 		setText(dst, event.AppendIP4(room[:0], a))
 	case f.natural:
-		setInt(dst, int64(a))
+		f.setUint(dst, uint64(a))
 	default:
 		setInt(dst, int64(bits.ReverseBytes32(a)))
 	}

@@ -121,6 +121,9 @@ func (o *Output) ready(ctx context.Context) error {
 		err = o.conn.exec(ctx, strings.Join(o.seen.sql, ";\n"))
 		t = o.seen
 	}
+	if err == nil && o.config.Generation == plugin.First {
+		o.signed, err = t.signed(ctx, o.conn, o.config.Table)
+	}
 	if err == nil {
 		err = o.openLedger(ctx)
 	}
@@ -163,7 +166,8 @@ func (o *Output) plan(ctx context.Context, layout string) error {
 	var names, gone []string
 	o.fields = o.fields[:0]
 	for _, name := range row.Columns(layout) {
-		f := field{place: -1, natural: o.encoder.Key(name) == "icmp.gateway"} // swapped by ulogd 2.0.8 beforehand
+		f := field{place: -1, signed: o.signed}
+		f.natural = o.config.Generation == plugin.First || o.encoder.Key(name) == "icmp.gateway" // swapped by ulogd 2.0.8 beforehand
 		if c := o.seen.find(name); c == nil {
 			gone = append(gone, name)
 		} else {

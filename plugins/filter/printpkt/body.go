@@ -31,6 +31,12 @@ func (l *line) hex2(n uint64) { l.dst = append(l.dst, upperHex[n>>4&15], upperHe
 func (l *line) ipv4(compat bool) {
 	l.strIf("SRC=", l.saddr)
 	l.strIf("DST=", l.daddr)
+	l.ipv4Fields()
+	l.transport4(compat)
+}
+
+// ipv4Fields appends what follows the addresses.
+func (l *line) ipv4Fields() {
 	tos := l.e.Uint(l.tos)
 	l.num("LEN=", l.totlen)
 	l.text("TOS=")
@@ -40,7 +46,6 @@ func (l *line) ipv4(compat bool) {
 	l.num(" TTL=", l.ttl)
 	l.num("ID=", l.id)
 	l.fragment(l.e.Uint(l.fragoff))
-	l.transport4(compat)
 }
 
 // fragment appends the flags and the offset of RFC 791, section 3.1; the offset
@@ -92,6 +97,10 @@ func (l *line) tcp(compat bool) {
 		l.incomplete(compat)
 		return
 	}
+	l.tcpFields()
+}
+
+func (l *line) tcpFields() {
 	l.num("SPT=", l.tcpSport)
 	l.num("DPT=", l.tcpDport)
 	l.num("SEQ=", l.tcpSeq)
@@ -112,6 +121,10 @@ func (l *line) udp(compat bool) {
 		l.incomplete(compat)
 		return
 	}
+	l.udpFields()
+}
+
+func (l *line) udpFields() {
 	l.num("SPT=", l.udpSport)
 	l.num("DPT=", l.udpDport)
 	l.num("LEN=", l.udpLen)
@@ -137,6 +150,10 @@ func (l *line) ipsec(esp, compat bool) {
 		l.incomplete(compat)
 		return
 	}
+	l.spiField()
+}
+
+func (l *line) spiField() {
 	l.text("SPI=0x")
 	l.dst = strconv.AppendUint(l.dst, l.e.Uint(l.spi), 16)
 	l.text(" ")

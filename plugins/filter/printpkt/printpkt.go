@@ -13,12 +13,14 @@ func init() {
 	plugin.Default.Register(plugin.NewFilter(plugin.Info{
 		Name: "PRINTPKT", Summary: "writes a packet as a line of text",
 		Takes: plugin.Packet, Gives: plugin.Packet,
-	}, options{Compat: true}, open))
+	}, options{Compat: true, Generation: plugin.Second}, open))
 }
 
 type options struct {
 	PhysDev bool `toml:"physdev" extra:"true" doc:"write PHYSIN= and PHYSOUT=, the bridge ports, behind OUT="`
 	Compat  bool `toml:"compat" extra:"true" doc:"write just what ulogd writes, slips included; 0 mends them (see the README)"`
+
+	Generation plugin.Generation `toml:"generation" extra:"true" doc:"1 writes the text of ulogd 1.x, and compat has no meaning then (see the README)"`
 }
 
 type printpkt struct {
@@ -134,6 +136,9 @@ type line struct {
 // section 2.
 func (f *printpkt) append(dst []byte, b *event.Batch, e event.Event) []byte {
 	l := line{&f.slots, dst, b, e}
+	if f.Generation == plugin.First {
+		return l.first()
+	}
 	if e.Has(f.prefix) {
 		l.str("", f.prefix)
 	}
@@ -141,17 +146,8 @@ func (f *printpkt) append(dst []byte, b *event.Batch, e event.Event) []byte {
 		l.str("IN=", f.in)
 		l.str("OUT=", f.out)
 	}
-	if e.Has(f.physIn) {
-		l.str("PHYSIN=", f.physIn)
-	}
-	if e.Has(f.physOut) {
-		l.str("PHYSOUT=", f.physOut)
-	}
-	l.text("MAC=")
-	if v := e[f.mac]; v.K == event.Raw {
-		l.dst = event.AppendMAC(l.dst, b.Bytes(v))
-	}
-	l.text(" ")
+	l.ports()
+	l.hardware()
 	l.network(f.Compat)
 	if e.Has(f.uid) {
 		l.num("UID=", f.uid)
@@ -164,6 +160,21 @@ func (f *printpkt) append(dst []byte, b *event.Batch, e event.Event) []byte {
 		l.dst = append(strconv.AppendUint(l.dst, e.Uint(f.mark), 16), ' ')
 	}
 	return append(l.dst, '\n')
+}
+
+// ports appends the bridge ports that the packet has.
+func (l *line) ports() {
+	l.strIf("PHYSIN=", l.physIn)
+	l.strIf("PHYSOUT=", l.physOut)
+}
+
+// hardware appends the link-layer header.
+func (l *line) hardware() {
+	l.text("MAC=")
+	if v := l.e[l.mac]; v.K == event.Raw {
+		l.dst = event.AppendMAC(l.dst, l.b.Bytes(v))
+	}
+	l.text(" ")
 }
 
 // text appends text.

@@ -15,14 +15,19 @@ func init() {
 	plugin.Default.Register(plugin.NewFilter(plugin.Info{
 		Name: "PWSNIFF", Summary: "passes only packets to FTP and POP3 servers, and finds user names and passwords in them",
 		Takes: plugin.Packet, Gives: plugin.Packet,
-	}, plugin.NoOptions{}, open))
+	}, options{Generation: plugin.Second}, open))
+}
+
+type options struct {
+	Generation plugin.Generation `toml:"generation" extra:"true" doc:"1 passes all packets, as ulogd 1.x does"`
 }
 
 type pwsniff struct {
+	options
 	pkt, user, pass event.Slot
 }
 
-func open(plugin.NoOptions, *plugin.Env) (plugin.Filter, error) { return new(pwsniff), nil }
+func open(o options, _ *plugin.Env) (plugin.Filter, error) { return &pwsniff{options: o}, nil }
 
 // Bind declares the keys.
 func (f *pwsniff) Bind(b *event.Binder) {
@@ -32,7 +37,7 @@ func (f *pwsniff) Bind(b *event.Binder) {
 }
 
 func (f *pwsniff) Filter(rows *event.Rows) {
-	rows.Keep(func(e event.Event) bool { return f.search(rows.Batch, e) })
+	rows.Keep(func(e event.Event) bool { return f.search(rows.Batch, e) || f.Generation == plugin.First })
 }
 
 // search sets the keys of a packet. It reports false for one that is not to a server of

@@ -232,23 +232,7 @@ func (s *source) overrun() {
 	s.overruns.Add(1)
 	s.lost()
 	s.scheduleResync()
-	if s.full {
-		return
-	}
-	if 2*s.size > s.limit {
-		s.full = true
-		s.notice(fmt.Sprintf("Maximum buffer size (%d) in NFCT has been reached. Please, consider rising "+
-			"`netlink_socket_buffer_size` and `netlink_socket_buffer_maxsize` clauses.", s.limit))
-		return
-	}
-	s.size *= 2
-	got, err := s.sock.SetReadBuffer(s.size)
-	if err != nil {
-		s.full = true
-		s.env.Log.Error(fmt.Sprintf("receive buffer of %d bytes: %v", s.size, err))
-		return
-	}
-	s.notice(fmt.Sprintf("We are losing events, increasing buffer size to %d", got))
+	s.buffer.Grow()
 }
 
 // close closes the socket of dumps.

@@ -46,9 +46,8 @@ type source struct {
 	flow  ctnetlink.Flow // of the message at hand
 	attrs []byte         // its attributes
 
-	size, limit int // of the receive buffer
-	full        bool
-	drops       uint32 // of the socket, as far as they are counted
+	buffer nlsock.Buffer
+	drops  uint32 // of the socket, as far as they are counted
 	counters
 }
 
@@ -149,8 +148,7 @@ func (s *source) more(ctx context.Context, b *event.Batch) (more bool, err error
 			return false, err
 		}
 	}
-	waited := b.Len() == 0 && s.dump.state == idle && !s.ending
-	if waited {
+	if b.Len() == 0 && s.dump.state == idle && !s.ending {
 		if err := s.wait(); err != nil {
 			return false, err
 		}

@@ -56,7 +56,9 @@ func (s *source) listen() (err error) {
 	if s.drops, err = s.sock.Drops(); err != nil {
 		return err
 	}
-	if err := s.setBuffer(); err != nil {
+	size, limit := s.socketSizes()
+	s.buffer = nlsock.Buffer{Socket: s.sock, Input: "NFCT", Size: size, Limit: limit, Log: s.env.Log}
+	if err := s.buffer.Set(); err != nil {
 		return err
 	}
 	if err := s.sock.Reliable(s.Reliable); err != nil {
@@ -102,16 +104,6 @@ func explain(err error) error {
 		return fmt.Errorf("error opening ctnetlink: %w; the kernel may lack it: modprobe nf_conntrack_netlink", err)
 	}
 	return fmt.Errorf("error opening ctnetlink: %w", err)
-}
-
-func (s *source) setBuffer() error {
-	s.size, s.limit = s.socketSizes()
-	got, err := s.sock.SetReadBuffer(s.size)
-	if err != nil {
-		return fmt.Errorf("netlink_socket_buffer_size = %d: %w", s.size, err)
-	}
-	s.notice(fmt.Sprintf("NFCT netlink buffer size has been set to %d", got))
-	return nil
 }
 
 // storeName is the socket's name in the store, the same in the next process.

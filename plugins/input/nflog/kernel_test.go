@@ -373,8 +373,8 @@ func TestKernelBufferGrows(t *testing.T) {
 		send(t, peer, frames...)
 		in.read(t, 10, nil)
 	}
-	if in.size <= 20000 || in.size > 400000 {
-		t.Errorf("the buffer was asked for with %d bytes, want more than 20000 and no more than 400000", in.size)
+	if in.buffer.Size <= 20000 || in.buffer.Size > 400000 {
+		t.Errorf("the buffer was asked for with %d bytes, want more than 20000 and no more than 400000", in.buffer.Size)
 	}
 	in.await(t, "We are losing events, increasing buffer size to")
 }

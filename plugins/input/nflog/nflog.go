@@ -37,8 +37,7 @@ type source struct {
 
 	numbers numbers
 
-	size, limit int // of the receive buffer
-	full        bool
+	buffer nlsock.Buffer
 	counters
 }
 
@@ -272,23 +271,7 @@ func (s *source) count(b *event.Batch) {
 // overrun reacts to ENOBUFS as ulogd does: by a larger buffer, as far as that goes.
 func (s *source) overrun() {
 	s.overruns.Add(1)
-	if s.full {
-		return
-	}
-	if 2*s.size > s.limit {
-		s.full = true
-		s.notice(fmt.Sprintf("Maximum buffer size (%d) in NFLOG has been reached. Please, consider rising "+
-			"`netlink_socket_buffer_size` and `netlink_socket_buffer_maxsize` clauses.", s.limit))
-		return
-	}
-	s.size *= 2
-	got, err := s.sock.SetReadBuffer(s.size)
-	if err != nil {
-		s.full = true
-		s.env.Log.Error(fmt.Sprintf("receive buffer of %d bytes: %v", s.size, err))
-		return
-	}
-	s.notice(fmt.Sprintf("We are losing events, increasing buffer size to %d", got))
+	s.buffer.Grow()
 }
 
 func (s *source) notice(text string) {

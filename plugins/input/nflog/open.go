@@ -39,7 +39,9 @@ func (s *source) ready(bind func() error) (err error) {
 	if err := s.openLinks(); err != nil {
 		return err
 	}
-	if err := s.setBuffer(); err != nil {
+	size, limit := s.socketSizes()
+	s.buffer = nlsock.Buffer{Socket: s.sock, Input: "NFLOG", Size: size, Limit: limit, Log: s.env.Log}
+	if err := s.buffer.Set(); err != nil {
 		return err
 	}
 	return bind()
@@ -150,16 +152,6 @@ func (s *source) closeLinks() {
 	if s.links != nil {
 		_ = s.links.Close()
 	}
-}
-
-func (s *source) setBuffer() error {
-	s.size, s.limit = s.socketSizes()
-	got, err := s.sock.SetReadBuffer(s.size)
-	if err != nil {
-		return fmt.Errorf("netlink_socket_buffer_size = %d: %w", s.size, err)
-	}
-	s.notice(fmt.Sprintf("NFLOG netlink buffer size has been set to %d", got))
-	return nil
 }
 
 // bindFamilies makes nfnetlink_log the logger of the families that ulogd takes.

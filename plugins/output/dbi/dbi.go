@@ -69,7 +69,7 @@ func server(e sqldb.Engine, o options, form string, env *plugin.Env) (plugin.Out
 func (o options) mysql(env *plugin.Env) sqldb.Engine {
 	return mysql.New(mysql.Config{
 		Host: o.Host, DB: o.DB, User: o.User, Pass: o.Pass, Port: o.Port,
-		Table: o.Table, Procedure: o.Procedure, Ledger: o.Ledger, Direct: o.Direct,
+		Table: o.Table, Procedure: o.Procedure, Ledger: o.Ledger, Direct: o.Direct, Generation: o.Generation,
 		Source: source(env), Login: o.Login, Log: env.Log, Stats: env.Stats,
 	})
 }
@@ -84,7 +84,7 @@ func (o options) postgres(env *plugin.Env) sqldb.Engine {
 	}
 	return postgres.New(postgres.Config{
 		Host: o.Host, DB: o.DB, User: o.User, Pass: o.Pass, Port: o.Port,
-		Schema: schema, Table: table, SkipFirst: true, Procedure: o.Procedure, Ledger: o.Ledger, Direct: o.Direct,
+		Schema: schema, Table: table, SkipFirst: true, Procedure: o.Procedure, Ledger: o.Ledger, Direct: o.Direct, Generation: o.Generation,
 		Source: source(env), Login: o.Login, Log: env.Log, Stats: env.Stats,
 	})
 }
@@ -107,7 +107,7 @@ func (o options) sqlite(env *plugin.Env) (plugin.Output, error) {
 	if err := sqldb.Check(o.Options, o.Extra); err != nil {
 		return nil, err
 	}
-	c := sqlite.Config{DB: locate(o.DB), Table: o.Table, Insert: s.Text, FoldCase: true, BusyTimeout: lockTime, Ledger: o.Ledger, Retention: o.Retention}
+	c := sqlite.Config{DB: locate(o.DB), Table: o.Table, Insert: s.Text, FoldCase: true, BusyTimeout: lockTime, Ledger: o.Ledger, Retention: o.Retention, Generation: o.Generation}
 	if o.ConnectTimeout > 0 {
 		c.BusyTimeout = o.Timeout()
 	}

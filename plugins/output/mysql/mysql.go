@@ -32,7 +32,7 @@ func open(o options, env *plugin.Env) (plugin.Output, error) {
 	}
 	engine := mysql.New(mysql.Config{
 		Host: o.Host, DB: o.DB, User: o.User, Pass: o.Pass, Port: o.Port,
-		Table: o.Table, Procedure: o.Procedure, Ledger: o.Ledger, Direct: o.Direct,
+		Table: o.Table, Procedure: o.Procedure, Ledger: o.Ledger, Direct: o.Direct, Generation: o.Generation,
 		Source: env.Hostname + "/" + env.Queue, Login: o.Login, Log: env.Log, Stats: env.Stats,
 	})
 	return sqldb.NewOutput(engine, o.Options, o.Extra, "bin", env)

@@ -14,19 +14,21 @@ func init() {
 		Takes: plugin.Packet | plugin.Flow,
 	}, options{
 		FileOptions: plugin.FileOptions{File: "/var/log/ulogd_oprint.log"},
+		Generation:  plugin.Second,
 		Options:     queue.Defaults,
 	}, open))
 }
 
 type options struct {
 	plugin.FileOptions
-	Extra bool `toml:"extra" extra:"true" doc:"write the keys, too, that ulogd does not have"`
+	Extra      bool              `toml:"extra" extra:"true" doc:"write the keys, too, that ulogd does not have"`
+	Generation plugin.Generation `toml:"generation" extra:"true" doc:"1 writes the keys of ulogd 1.x and in its order, the last one first (see the README)"`
 	queue.Options
 }
 
 type oprint struct {
 	plugin.File
-	extra bool
+	extra, first bool
 
 	all     []event.Bound
 	columns []column
@@ -36,6 +38,7 @@ type oprint struct {
 type column struct {
 	label []byte // "name="
 	slot  event.Slot
+	mac   bool // raw bytes have a text, in generation 1
 }
 
 const (
@@ -47,6 +50,7 @@ func open(o options, env *plugin.Env) (plugin.Output, error) {
 	return &oprint{
 		File:  plugin.File{FileOptions: o.FileOptions, QueueOptions: o.Options, Files: env.Files},
 		extra: o.Extra,
+		first: o.Generation == plugin.First,
 	}, nil
 }
 
@@ -57,8 +61,12 @@ func (p *oprint) Bind(b *event.Binder) {
 
 func (p *oprint) label() {
 	p.columns = p.columns[:0]
-	for _, k := range p.all {
-		p.columns = append(p.columns, column{[]byte(k.Name + "="), k.Slot})
+	all := p.all
+	if p.first {
+		all = firstOrder(all)
+	}
+	for _, k := range all {
+		p.columns = append(p.columns, column{[]byte(k.Name + "="), k.Slot, k.Name == "raw.mac"})
 	}
 }
 
@@ -67,7 +75,11 @@ func (p *oprint) Encode(blk *queue.Block, rows *event.Rows) {
 		blk.Data = append(blk.Data, boundary...)
 		for i := range p.columns {
 			c := &p.columns[i]
-			if v := e[c.slot]; v.K != event.None {
+			switch v := e[c.slot]; {
+			case v.K == event.None:
+			case p.first:
+				blk.Data = c.appendFirst(append(blk.Data, c.label...), rows.Batch, v)
+			default:
 				blk.Data = appendValue(append(blk.Data, c.label...), rows.Batch, v)
 			}
 		}

@@ -18,12 +18,14 @@ func init() {
 		Takes: plugin.Packet,
 	}, options{
 		FileOptions: plugin.FileOptions{File: "/var/log/ulogd.pcap"},
+		Generation:  plugin.Second,
 		Options:     queue.Defaults,
 	}, open))
 }
 
 type options struct {
 	plugin.FileOptions
+	Generation plugin.Generation `toml:"generation" extra:"true" doc:"1 writes the file header of ulogd 1.x: packets of up to 65535 bytes, and no time zone"`
 	queue.Options
 }
 
@@ -33,10 +35,14 @@ type pcap struct {
 }
 
 func open(o options, env *plugin.Env) (plugin.Output, error) {
+	header := fileHeader(stamp.SecondsWest(env.Zone, env.Now()), snapLen)
+	if o.Generation == plugin.First {
+		header = fileHeader(0, firstSnapLen)
+	}
 	return &pcap{
 		File: plugin.File{
 			FileOptions: o.FileOptions, QueueOptions: o.Options, Files: env.Files,
-			Header: fileHeader(stamp.SecondsWest(env.Zone, env.Now())),
+			Header: header,
 		},
 	}, nil
 }
@@ -47,14 +53,15 @@ const (
 	versionMajor = 2
 	versionMinor = 4
 	snapLen      = 65536
-	linkTypeRaw  = 101 // the packets begin with an IPv4 or IPv6 header
+	firstSnapLen = 65535 // of ulogd 1.x
+	linkTypeRaw  = 101   // the packets begin with an IPv4 or IPv6 header
 )
 
-func fileHeader(secondsWest int) []byte {
+func fileHeader(secondsWest int, longest uint32) []byte {
 	h := binary.NativeEndian.AppendUint32(nil, magic)
 	h = binary.NativeEndian.AppendUint16(h, versionMajor)
 	h = binary.NativeEndian.AppendUint16(h, versionMinor)
-	for _, field := range []uint32{uint32(int32(secondsWest)), 0, snapLen, linkTypeRaw} {
+	for _, field := range []uint32{uint32(int32(secondsWest)), 0, longest, linkTypeRaw} {
 		h = binary.NativeEndian.AppendUint32(h, field)
 	}
 	return h

@@ -21,6 +21,7 @@ func init() {
 		BatchTime:   time.Second,
 		BusyTimeout: time.Second,
 		Ledger:      sqldb.ExtraDefaults.Ledger,
+		Generation:  plugin.Second,
 		Options:     sqldb.ExtraDefaults.Options,
 	}, open))
 }
@@ -32,7 +33,9 @@ type options struct {
 	BatchTime   time.Duration `toml:"batch_time" extra:"true" doc:"how long a row may wait for others to share its transaction"`
 	BusyTimeout time.Duration `toml:"busy_timeout" extra:"true" doc:"how long to wait for a lock of another program before the transaction is tried anew"`
 	Ledger      string        `toml:"ledger" extra:"true" doc:"table, made if it is not there, that says how far each logger has come, so that each row is stored exactly once; none does without, and a row may be stored twice after the daemon was killed"`
-	Retention   retention.Age `toml:"retention" extra:"true" doc:"how old rows may get, such as 90d: older ones are deleted, few at a time; off keeps all"`
+
+	Generation plugin.Generation `toml:"generation" extra:"true" doc:"1 stores values as ulogd 1.x does: IPv4 addresses as the numbers that people expect, negative ones from 2^31 on if the table has such, and nothing said of columns without a key"`
+	Retention  retention.Age     `toml:"retention" extra:"true" doc:"how old rows may get, such as 90d: older ones are deleted, few at a time; off keeps all"`
 	queue.Options
 }
 
@@ -41,7 +44,7 @@ const blockBytes = 1 << 20
 
 func open(o options, env *plugin.Env) (plugin.Output, error) {
 	return sqlite.NewOutput(sqlite.Config{
-		DB: o.DB, Table: o.Table, BusyTimeout: o.BusyTimeout, Ledger: o.Ledger, Retention: o.Retention, Queue: o.Options,
+		DB: o.DB, Table: o.Table, BusyTimeout: o.BusyTimeout, Ledger: o.Ledger, Retention: o.Retention, Generation: o.Generation, Queue: o.Options,
 		Batching: queue.Batching{Rows: o.BatchRows, Bytes: blockBytes, Age: o.BatchTime},
 	}, env)
 }

@@ -16,11 +16,16 @@ type localFormat struct {
 	now      func() time.Time
 	clock    *stamp.Clock
 	priority string // "<29>"
+	behind   string // what stands between the process id and the text
 	head     []byte // what the messages of a batch begin with
 }
 
-func newLocal(priority int, env *plugin.Env) *localFormat {
-	return &localFormat{now: env.Now, clock: stamp.NewClock(env.Zone), priority: "<" + strconv.Itoa(priority) + ">"}
+func newLocal(priority int, g plugin.Generation, env *plugin.Env) *localFormat {
+	f := &localFormat{now: env.Now, clock: stamp.NewClock(env.Zone), priority: "<" + strconv.Itoa(priority) + ">", behind: "]: "}
+	if g == plugin.First {
+		f.behind += " "
+	}
+	return f
 }
 
 func (f *localFormat) bind(*event.Binder) {}
@@ -30,7 +35,7 @@ func (f *localFormat) begin() {
 	f.head = f.clock.AppendSyslog(f.head, f.now().Unix())
 	f.head = append(f.head, " ulogd["...)
 	f.head = strconv.AppendInt(f.head, int64(os.Getpid()), 10)
-	f.head = append(f.head, "]: "...)
+	f.head = append(f.head, f.behind...)
 }
 
 func (f *localFormat) append(dst []byte, _ event.Event, text []byte) []byte {

@@ -49,7 +49,7 @@ var facilities = []struct {
 	number int // RFC 5424, section 6.2.1
 }{
 	{"LOG_DAEMON", daemon},
-	{"LOG_KERN", daemon}, // number 0, which the C library takes for "not given"
+	{kern, daemon}, // number 0, which the C library takes for "not given"
 	{"LOG_LOCAL0", 16},
 	{"LOG_LOCAL1", 17},
 	{"LOG_LOCAL2", 18},
@@ -61,7 +61,10 @@ var facilities = []struct {
 	{"LOG_USER", 1},
 }
 
-const daemon = 3
+const (
+	daemon = 3
+	kern   = "LOG_KERN"
+)
 
 // levels are in the order of their numbers, from 0 on.
 var levels = []level{

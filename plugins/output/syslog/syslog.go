@@ -19,7 +19,7 @@ func init() {
 		Name: "SYSLOG", Summary: "sends lines to a syslog daemon, local or remote",
 		Takes: plugin.Packet | plugin.Flow,
 	}, options{
-		Facility: "LOG_KERN", Level: "LOG_NOTICE", Socket: "/dev/log", Mode: local, Options: queue.Defaults,
+		Facility: "LOG_KERN", Level: "LOG_NOTICE", Socket: "/dev/log", Mode: local, Generation: plugin.Second, Options: queue.Defaults,
 	}, open))
 }
 
@@ -31,6 +31,8 @@ type options struct {
 	Host     string   `toml:"host" extra:"true" doc:"name or address of the machine whose syslog daemon receives the lines, for udp and tcp"`
 	Port     string   `toml:"port" extra:"true" doc:"its port, as a number or the name of a service; empty for 514, or 6514 with tls"`
 	outsock.TLS
+
+	Generation plugin.Generation `toml:"generation" extra:"true" doc:"1 puts a blank before each text and leaves LOG_KERN what it is, as ulogd 1.x does; for mode local"`
 	queue.Options
 }
 
@@ -51,12 +53,16 @@ type syslog struct {
 }
 
 func open(o options, env *plugin.Env) (plugin.Output, error) {
-	priority := 8*o.Facility.number() + slices.Index(levels, o.Level)
+	facility := o.Facility.number()
+	if o.Generation == plugin.First && o.Facility == kern {
+		facility = 0
+	}
+	priority := 8*facility + slices.Index(levels, o.Level)
 	conn := outsock.Conn{Network: string(o.Mode), TLS: o.TLS, QueueOptions: o.Options}
 	if o.Mode == local {
 		conn.Network, conn.Address = "unixgram", o.Socket
 		hint := "start a syslog daemon, or set socket to the path on which it listens"
-		return &syslog{Conn: conn, formatter: newLocal(priority, env), hint: hint}, o.check(conn.Network)
+		return &syslog{Conn: conn, formatter: newLocal(priority, o.Generation, env), hint: hint}, o.check(conn.Network)
 	}
 	conn.Address = net.JoinHostPort(o.Host, o.port())
 	hint := "see that the syslog daemon of host takes messages by " + string(o.Mode)
