@@ -114,7 +114,7 @@ func (d postgres) addDays(ctx context.Context, c *sql.Conn, t *table, days []sch
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() //nolint:errcheck // nothing is left to do after a commit
+	defer func() { _ = tx.Rollback() }() // nothing is left to do after a commit
 	for _, day := range days {
 		name := d.quote(t.name + "_" + day.Name)
 		statements := []string{fmt.Sprintf("create table %s (like %s including defaults including constraints)", name, d.quote(t.name))}

@@ -48,7 +48,7 @@ func (r *run) deleteSome(ctx context.Context, t *table, leaf, old string) (int64
 	if err != nil {
 		return 0, err
 	}
-	defer tx.Rollback() //nolint:errcheck // nothing is left to do after a commit
+	defer func() { _ = tx.Rollback() }() // nothing is left to do after a commit
 	for _, c := range t.children {
 		if _, err := tx.ExecContext(ctx, r.deleteBy(c.name, c.column, list)); err != nil {
 			return 0, err
@@ -90,7 +90,7 @@ func (r *run) deleteMAC(ctx context.Context, mac string) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() //nolint:errcheck // nothing is left to do after a commit
+	defer func() { _ = tx.Rollback() }() // nothing is left to do after a commit
 	if _, err := tx.ExecContext(ctx, "select 1 from mac where _mac_id = "+mac+" for update"); err != nil {
 		return err
 	}
