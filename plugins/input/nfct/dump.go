@@ -70,6 +70,7 @@ func (d *dump) open(netNS string) (err error) {
 // startDump asks for all connections.
 func (s *source) startDump(k kind) (err error) {
 	d := &s.dump
+	d.kind = k
 	if k != dumpFirst { // of which there are no records
 		s.numbers.advance()
 	}
@@ -80,7 +81,7 @@ func (s *source) startDump(k kind) (err error) {
 	if d.sequence, err = d.sock.Dump(typ, ctnetlink.AllFamilies()); err != nil {
 		return fmt.Errorf("dump connections: %w", err)
 	}
-	d.state, d.kind, d.begun, d.over, d.cursor = reading, k, 0, 0, 1
+	d.state, d.begun, d.over, d.cursor = reading, 0, 0, 1
 	d.number++
 	return nil
 }
@@ -221,9 +222,11 @@ func (s *source) lost() {
 		s.env.Log.Error(fmt.Sprintf("how many events were lost is not known: %v", err))
 		return
 	}
-	s.losses.Add(uint64(n - s.drops))
-	s.losing.Add(uint64(n - s.drops))
-	s.drops = n
+	if n != s.numbers.drops {
+		s.losses.Add(uint64(n - s.numbers.drops))
+		s.losing.Add(uint64(n - s.numbers.drops))
+		s.numbers.drops = n
+	}
 }
 
 // overrun reacts to a full receive buffer as ulogd does: by a larger one, as far as

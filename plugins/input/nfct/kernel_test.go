@@ -586,8 +586,23 @@ func TestKernelSocketOutlivesTheProcess(t *testing.T) {
 		t.Errorf("%d records at the end, %v; want them left", len(rows), err)
 	}
 	next := start(kept.again(t))
-	defer next.source.Close()
 	each(t, next.read(t, 5), "1", 5)
+
+	// What does not fit while no process is there is counted.
+	next.drain(t)
+	if _, err := next.sock.SetReadBuffer(32 << 10); err != nil {
+		t.Fatal(err)
+	}
+	if err := next.source.Close(); err != nil {
+		t.Error(err)
+	}
+	talk(t, ns, 40000, 300, "192.0.2.1:9")
+	last := start(kept.again(t))
+	defer last.source.Close()
+	rows := last.drain(t)
+	if lost := last.counter("events_lost"); lost == 0 || len(rows)+int(lost) != 300 {
+		t.Errorf("%d records and %d lost events of 300 connections", len(rows), lost)
+	}
 }
 
 // TestKernelUselessStore: what is no socket is reported, and a new one is made.

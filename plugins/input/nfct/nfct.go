@@ -47,7 +47,6 @@ type source struct {
 	attrs []byte         // its attributes
 
 	buffer nlsock.Buffer
-	drops  uint32 // of the socket, as far as they are counted
 	counters
 }
 

@@ -23,6 +23,7 @@ type numbers struct {
 	stream     [16]byte
 	next       uint64 // number of the next record
 	generation uint32 // of what is in the memory
+	drops      uint32 // of the socket, as far as they are counted
 }
 
 // The memory begins with the generation of what is in it, and then has a piece for each
@@ -63,6 +64,7 @@ func (n *numbers) open(page, memory *os.File) (datagrams [][]byte, err error) {
 	copy(n.stream[:], content)
 	n.next = binary.LittleEndian.Uint64(content[16:])
 	n.generation = binary.LittleEndian.Uint32(content[24:])
+	n.drops = binary.LittleEndian.Uint32(content[28:])
 	if binary.LittleEndian.Uint32(n.memory.Bytes) != n.generation {
 		return nil, nil
 	}
@@ -106,7 +108,7 @@ func (n *numbers) advance() {
 }
 
 // pageRoom is what save stores.
-const pageRoom = 16 + 8 + 4
+const pageRoom = 16 + 8 + 4 + 4
 
 // save notes how many records are dealt with.
 func (n *numbers) save() {
@@ -117,6 +119,7 @@ func (n *numbers) save() {
 	copy(b[:], n.stream[:])
 	binary.LittleEndian.PutUint64(b[16:], n.next)
 	binary.LittleEndian.PutUint32(b[24:], n.generation)
+	binary.LittleEndian.PutUint32(b[28:], n.drops)
 	n.page.Store(b[:])
 }
 

@@ -30,7 +30,7 @@ func (s *source) Open() (err error) {
 	}
 	defer func() {
 		if err != nil {
-			_ = errors.Join(s.sock.Close(), s.dump.close()) // the first error says why
+			_ = errors.Join(s.sock.Close(), s.dump.close(), s.numbers.close()) // the first error says why
 		}
 	}()
 	if err := s.dump.open(s.NetNS); err != nil {
@@ -53,9 +53,7 @@ func (s *source) Open() (err error) {
 // listen subscribes to the events.
 func (s *source) listen() (err error) {
 	s.sock.Overrun = s.overrun
-	if s.drops, err = s.sock.Drops(); err != nil {
-		return err
-	}
+	s.lost() // while no process was there
 	size, limit := s.socketSizes()
 	s.buffer = nlsock.Buffer{Socket: s.sock, Input: "NFCT", Size: size, Limit: limit, Log: s.env.Log}
 	if err := s.buffer.Set(); err != nil {
