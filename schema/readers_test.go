@@ -67,17 +67,12 @@ func TestReaders(t *testing.T) {
 		}
 		read(t, d, "v1", "ulog", v1Readers)
 		for _, v := range []schema.Version{schema.V2, schema.V2Flat} {
-			for _, o := range []schema.Options{{V1Views: true}, {V1Views: true, Daily: true, Host: true}} {
-				d := made(t, e, v, o)
-				fill(t, d, v)
-				of := fmt.Sprint(v, " daily ", o.Daily)
-				read(t, d, of, "ulog_v1", v1Readers)
-				read(t, d, of, "ulog", v2Readers)
-				read(t, d, of, "", own[e])
-				if o.Host {
-					read(t, d, of, "ulog_host", v2Readers)
-				}
-			}
+			d := made(t, e, v, schema.Options{V1Views: true, Daily: true, Host: true})
+			fill(t, d, v)
+			read(t, d, string(v), "ulog_v1", v1Readers)
+			read(t, d, string(v), "ulog", v2Readers)
+			read(t, d, string(v), "ulog_host", v2Readers)
+			read(t, d, string(v), "", own[e])
 		}
 	}
 }

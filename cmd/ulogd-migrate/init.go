@@ -34,7 +34,7 @@ func runInit(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return f.complain("--partition can be daily only")
 	}
 	o.Daily = *partition == "daily"
-	db, err := dsn.Open(name, *f.passwordFile)
+	db, err := dsn.Open(name, dsn.Options{PasswordFile: *f.passwordFile, Create: true})
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,10 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/ulogd-go/ulogd/contrib/dbtest"
+	"github.com/ulogd-go/ulogd/pkg/sqldb"
+	"github.com/ulogd-go/ulogd/pkg/sqldb/mysql"
+	"github.com/ulogd-go/ulogd/pkg/sqldb/postgres"
+	"github.com/ulogd-go/ulogd/pkg/stats"
 )
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
@@ -75,8 +80,58 @@ func TestFile(t *testing.T) {
 	if status != 0 || !strings.Contains(stdout, "1 rows removed") {
 		t.Errorf("retain: %d %s%s", status, stdout, stderr)
 	}
+	if status, _, stderr = migrate(t, "retain", "sqlite:"+path+"x", "--retention", "90d"); status != 1 {
+		t.Errorf("retain of no file: %d %s", status, stderr)
+	}
+	if _, err := os.Stat(path + "x"); err == nil {
+		t.Error("retain has made a file")
+	}
 	if status, _, stderr = migrate(t, "retain", "sqlite:"+path, "--retention", "90d", "--table", "x"); status != 1 || !strings.Contains(stderr, "no table x") {
 		t.Errorf("retain of no table: %d %s", status, stderr)
+	}
+}
+
+// TestAdvice: the command that the daemon's error names, where a table is missing,
+// makes it.
+func TestAdvice(t *testing.T) {
+	for _, e := range []dbtest.Engine{dbtest.MySQL, dbtest.PostgreSQL} {
+		d := dbtest.Get(t, e).Database(t)
+		var engine sqldb.Engine = mysql.New(mysql.Config{
+			Host: d.Socket, DB: d.Name, User: d.User, Pass: d.Password, Table: "ulog", Procedure: "INSERT_PACKET_FULL",
+			Login: sqldb.LoginDefaults, Log: slog.New(slog.DiscardHandler), Stats: new(stats.Set),
+		})
+		quote := "'"
+		if e == dbtest.PostgreSQL {
+			quote = `"`
+			engine = postgres.New(postgres.Config{
+				Host: d.Dir, DB: d.Name, User: d.User, Pass: d.Password, Schema: "public", Table: "ulog", Procedure: "INSERT_PACKET_FULL",
+				Login: sqldb.LoginDefaults, Log: slog.New(slog.DiscardHandler), Stats: new(stats.Set),
+			})
+		}
+		c, err := engine.Dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, err = c.Columns(t.Context())
+		if err == nil {
+			t.Fatal("there are columns")
+		}
+		_, rest, _ := strings.Cut(err.Error(), "ulogd-migrate init --schema v2 "+quote)
+		name, _, ok := strings.Cut(rest, quote+" does")
+		if !ok || strings.Contains(err.Error(), d.Password) {
+			t.Fatalf("%s: no command in %v", e, err)
+		}
+		file := filepath.Join(t.TempDir(), "password")
+		if err := os.WriteFile(file, []byte(d.Password), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if status, stdout, stderr := migrate(t, "init", "--schema", "v2", name, "--password-file", file); status != 0 {
+			t.Fatalf("%s: %d %s%s", name, status, stdout, stderr)
+		}
+		if _, err = c.Columns(t.Context()); err != nil {
+			t.Errorf("%s: %v", e, err)
+		}
 	}
 }
 

@@ -29,7 +29,7 @@ func runRetain(ctx context.Context, args []string, stdout, stderr io.Writer) err
 	case age == 0:
 		return f.complain("no --retention: say how old rows may get, as 90d")
 	}
-	db, err := dsn.Open(name, *f.passwordFile)
+	db, err := dsn.Open(name, dsn.Options{PasswordFile: *f.passwordFile})
 	if err != nil {
 		return err
 	}

@@ -84,6 +84,7 @@ func (s *stage) command(args ...string) *exec.Cmd {
 	args = append([]string{"-c", s.path("ulogd.conf")}, args...)
 	cmd := exec.Command(program, args...)
 	cmd.Dir = s.dir
+	cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+s.path("state"))
 	return cmd
 }
 

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"database/sql"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +47,26 @@ func TestCount(t *testing.T) {
 	f("records", countRecords, header+record+record, 2, "")
 	f("cut record", countRecords, header+record+record[:17], 1, "record 1")
 	f("cut record header", countRecords, header+record+record[:9], 1, "record 1")
+}
+
+// TestCountRecords has two messages of IPFIX: one with two templates, of which one has a
+// field of a vendor, and one with records alone.
+func TestCountRecords(t *testing.T) {
+	header := make([]byte, 16)
+	first := slices.Concat(header,
+		[]byte{0, 2, 0, 28, 1, 0, 0, 2, 0, 8, 0, 4, 0, 7, 0, 2, 1, 1, 0, 1, 0x80, 4, 0, 3, 0, 0, 0x53, 0x7d},
+		[]byte{1, 0, 0, 16}, make([]byte, 12), []byte{1, 1, 0, 7, 1, 2, 3})
+	second := slices.Concat(header, []byte{1, 1, 0, 10}, make([]byte, 6), []byte{9, 9, 0, 8}, make([]byte, 4), []byte{1, 0, 0, 200})
+	var known templates
+	if n := known.records(first); n != 3 {
+		t.Errorf("%d records in the first message, want 3", n)
+	}
+	if n := known.records(second); n != 2 {
+		t.Errorf("%d records in the second message, want 2: of what is not known or cut, none", n)
+	}
+	if n := known.records(nil); n != 0 {
+		t.Errorf("%d records in nothing", n)
+	}
 }
 
 func TestCountRows(t *testing.T) {
@@ -218,13 +240,49 @@ func TestKernelMeasure(t *testing.T) {
 	}
 }
 
+// TestKernelReceivers has what outputs send to count a few records.
+func TestKernelReceivers(t *testing.T) {
+	ns := lab.Test(t)
+	send := func(network, address, text string) {
+		t.Helper()
+		err := ns.Do(func() error {
+			conn, err := net.Dial(network, address)
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			_, err = conn.Write([]byte(text))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := func(r receiver, network, address, text string, want int) {
+		t.Helper()
+		if err := r.listen(ns, t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
+		send(network, address, text)
+		if n, err := r.count(); n != want || err != nil {
+			t.Errorf("%d records, %v; want %d", n, err, want)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	message := string(slices.Concat(make([]byte, 16), []byte{0, 2, 0, 12, 1, 0, 0, 1, 0, 8, 0, 4}, []byte{1, 0, 0, 12}, make([]byte, 8)))
+	f(collector(nil), "udp", "127.0.0.1:4739", message, 2)
+	f(new(objects), "tcp", "127.0.0.1:2003", "a.pkts 1 1\na.bytes 1 1\nb.pkts 1 1\nb.bytes 1 1\n", 2)
+}
+
 func TestKernelMeasureReportsFailure(t *testing.T) {
 	lab.Test(t)
 	b := &bench{count: 10, dir: t.TempDir()}
 	if err := b.parse("0", ""); err != nil {
 		t.Fatal(err)
 	}
-	_, err := b.measure(t.Context(), subject{logger: "x", command: []string{"/proc/self/exe", "-test.run=^$"}}, 0)
+	_, err := b.measure(t.Context(), subject{logger: "x", load: nflogInput.load, command: []string{"/proc/self/exe", "-test.run=^$"}}, 0)
 	if err == nil || !strings.Contains(err.Error(), "ended early") {
 		t.Errorf("a logger that ends at once gave %v", err)
 	}

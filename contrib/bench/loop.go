@@ -39,7 +39,7 @@ func loops() section {
 		env        []string
 	}{{"bare receive", loopReceive, quiet}, {"go-nflog", loopGonflog, nil}} {
 		s.subjects = append(s.subjects, subject{
-			logger: x.name, command: []string{self, loopCommand, x.kind, "{dir}/count"}, logged: readCount, env: x.env,
+			logger: x.name, load: nflogInput.load, command: []string{self, loopCommand, x.kind, "{dir}/count"}, logged: readCount, env: x.env,
 		})
 	}
 	return s

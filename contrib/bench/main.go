@@ -149,7 +149,7 @@ func (b *bench) measureAll(ctx context.Context) error {
 	for _, s := range b.sections() {
 		report.section(s)
 		for _, subject := range s.subjects {
-			for _, rate := range b.rates {
+			for _, rate := range s.rates {
 				m, err := b.measure(ctx, subject, rate)
 				if ctx.Err() != nil {
 					return errors.Join(failed, ctx.Err())

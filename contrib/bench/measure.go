@@ -25,7 +25,7 @@ type measurement struct {
 	subject   subject
 	rate      int // asked for, 0 is as fast as possible
 	offered   generator.Result
-	hits      int // packets that matched the log rule
+	hits      int // packets or connections that there were to log
 	logged    int
 	cpu       time.Duration // to log them
 	maxRSS    int64         // bytes
@@ -62,13 +62,22 @@ func (b *bench) measure(ctx context.Context, s subject, rate int) (m measurement
 
 func (b *bench) runIn(ctx context.Context, ns *lab.NS, dir string, s subject, rate int) (m measurement, err error) {
 	m = measurement{subject: s, rate: rate}
-	counter, err := ns.Log(lab.Rule{Family: "ip", Hook: "input", Prefix: "bench: ", Groups: []uint16{group}, Verdict: "drop"})
-	if err != nil {
+	l := s.load()
+	if err := l.prepare(ns); err != nil {
 		return m, err
 	}
 	argv, err := s.files(dir)
 	if err != nil {
 		return m, err
+	}
+	logged := func() (int, error) { return s.logged(dir) }
+	if s.receive != nil {
+		r := s.receive(l)
+		defer r.Close()
+		if err := r.listen(ns, dir); err != nil {
+			return m, err
+		}
+		logged = r.count
 	}
 	began := time.Now()
 	p, err := start(argv, s.env, dir, func(cmd *exec.Cmd) error {
@@ -80,7 +89,7 @@ func (b *bench) runIn(ctx context.Context, ns *lab.NS, dir string, s subject, ra
 	defer p.kill()
 	alive, cancel := p.alive(ctx)
 	defer cancel()
-	if err := b.observe(alive, ns, p, &m, began); err != nil {
+	if err := b.observe(alive, ns, l, p, &m, began); err != nil {
 		if cause := context.Cause(alive); cause != nil {
 			return m, cause
 		}
@@ -89,12 +98,12 @@ func (b *bench) runIn(ctx context.Context, ns *lab.NS, dir string, s subject, ra
 	if err := p.stop(); err != nil {
 		return m, err
 	}
-	return m, m.count(counter, dir)
+	return m, m.count(l, logged)
 }
 
 // observe watches the logger from its start until it has nothing left to do.
-func (b *bench) observe(ctx context.Context, ns *lab.NS, p *process, m *measurement, began time.Time) error {
-	if _, err := ns.WaitListener(ctx, group); err != nil {
+func (b *bench) observe(ctx context.Context, ns *lab.NS, l load, p *process, m *measurement, began time.Time) error {
+	if err := l.listening(ctx, ns); err != nil {
 		return err
 	}
 	m.listening = time.Since(began)
@@ -105,7 +114,7 @@ func (b *bench) observe(ctx context.Context, ns *lab.NS, p *process, m *measurem
 	if m.idleRSS, err = p.memory("VmRSS"); err != nil {
 		return err
 	}
-	m.offered, err = generator.Run(ctx, ns, generator.Load{Count: b.packets(m.subject), Rate: m.rate, CPU: b.sender, Seed: 1})
+	m.offered, err = l.offer(ctx, ns, b.packets(m.subject), m.rate, b.sender)
 	if err != nil {
 		return err
 	}
@@ -169,19 +178,17 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// count compares what the rule matched with what was written, after the end of
+// count compares what there was to log with what was written, after the end of
 // the logger.
-func (m *measurement) count(counter *lab.Counter, dir string) error {
-	hits, err := counter.Packets()
-	if err != nil {
+func (m *measurement) count(l load, logged func() (int, error)) (err error) {
+	if m.hits, err = l.matched(); err != nil {
 		return err
 	}
-	m.hits = int(hits)
-	if m.logged, err = m.subject.logged(dir); err != nil {
+	if m.logged, err = logged(); err != nil {
 		return fmt.Errorf("count what was logged: %w", err)
 	}
 	if m.logged > m.hits {
-		return errors.New("more packets were logged than the rule matched")
+		return errors.New("more was logged than there was to log")
 	}
 	return nil
 }

@@ -234,6 +234,7 @@ func (d *Database) LoadOurs(t testing.TB, v schema.Version, o schema.Options) {
 		t.Fatal(err)
 	}
 	db := d.AsUser(t)
+	defer db.Close() // tests count the user's connections
 	for _, s := range list {
 		if _, err := db.Exec(s.SQL); err != nil {
 			t.Fatalf("%s: %v", s.SQL, err)

@@ -40,6 +40,7 @@ type Server struct {
 	Socket string // path of the socket; for PostgreSQL of its directory
 
 	account *syscall.Credential // the user that it runs as; nil for our own
+	network []string            // arguments that make it listen by TCP, too
 	mu      sync.Mutex
 	cmd     *exec.Cmd
 	exited  chan struct{}
@@ -220,14 +221,18 @@ func (s *Server) server() (*exec.Cmd, error) {
 		if err != nil {
 			return nil, err
 		}
-		return s.command(path, "-D", s.data(), "-k", s.Dir, "-c", "listen_addresses="), nil
+		return s.command(path, append([]string{"-D", s.data(), "-k", s.Dir, "-c", "listen_addresses="}, s.network...)...), nil
 	}
 	path, err := find("mariadbd", "mysqld")
 	if err != nil {
 		return nil, err
 	}
-	return s.command(path, "--no-defaults", "--datadir="+s.data(), "--socket="+s.Socket, "--skip-networking",
-		"--pid-file="+filepath.Join(s.Dir, "pid"), "--character-set-server=utf8mb4"), nil
+	network := s.network
+	if network == nil {
+		network = []string{"--skip-networking"}
+	}
+	return s.command(path, append([]string{"--no-defaults", "--datadir=" + s.data(), "--socket=" + s.Socket,
+		"--pid-file=" + filepath.Join(s.Dir, "pid"), "--character-set-server=utf8mb4"}, network...)...), nil
 }
 
 // startTime is how long a server may take, recovery from a crash included.

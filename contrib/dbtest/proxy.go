@@ -47,16 +47,19 @@ func NewProxy(t testing.TB, s *Server, cut func(commit int) Cut) *Proxy {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go p.serve(client)
-		}
-	}()
+	go p.accept(l)
 	return p
+}
+
+// accept serves clients until the listener is closed.
+func (p *Proxy) accept(l net.Listener) {
+	for {
+		client, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go p.serve(client)
+	}
 }
 
 // socketFile is the path of the server's socket.

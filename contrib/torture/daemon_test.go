@@ -207,12 +207,12 @@ func (d *daemon) log(t *testing.T) string {
 }
 
 // patience is how long anything may take.
-const patience = 90 * time.Second
+func patience() time.Duration { return time.Duration(times(90, 900)) * time.Second }
 
 // await polls until something is true.
 func (d *daemon) await(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience()); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not %s in time; log:\n%s", what, tail(d.log(t)))
 		}

@@ -358,14 +358,19 @@ func resident(t *testing.T, pid int) int {
 	return pages * os.Getpagesize()
 }
 
-// TestStartWithoutServer: the daemon starts before the server, with a table that
-// is still to be made, and later with the right password.
+// TestStartWithoutServer: the daemon starts before the server, and later without the
+// right password and without the table. Rows wait for each.
 func TestStartWithoutServer(t *testing.T) {
 	engines(t, func(t *testing.T, e dbtest.Engine) {
 		fw, db, d := setUp(t, e, nil, "")
 		if err := os.WriteFile(filepath.Join(d.dir, "password"), []byte("hunter2"), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		away := [2]string{"alter view ulog rename to away", "alter view away rename to ulog"}
+		if e == dbtest.MySQL {
+			away = [2]string{"rename table ulog to away", "rename table away to ulog"}
+		}
+		db.Exec(t, away[0])
 		db.Stop()
 		d.start(t)
 		fw.send(t, 500)
@@ -383,6 +388,8 @@ func TestStartWithoutServer(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(d.dir, "password"), []byte(db.Password), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		d.await(t, "looking for the table", func() bool { return strings.Contains(d.log(t), "no table or view ulog") })
+		db.Exec(t, away[1])
 		if b := db.settle(t, d); b.written != 1000 {
 			t.Errorf("%+v", b)
 		}

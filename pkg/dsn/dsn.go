@@ -31,28 +31,38 @@ type Database struct {
 	Name   string // for messages, without a password
 }
 
+// Options are what a name does not say.
+type Options struct {
+	PasswordFile string // empty for none
+	Create       bool   // the file of an SQLite database is made if it is not there
+}
+
 // Open opens the database of a name. Nothing is connected yet. A password that is
-// not in the name is in passwordFile, or where the engine's own clients look for
-// it: MYSQL_PWD, PGPASSWORD or libpq's file of passwords. No error has it.
-func Open(name, passwordFile string) (*Database, error) {
+// neither in the name nor in a file is where the engine's own clients look for it:
+// MYSQL_PWD, PGPASSWORD or libpq's file of passwords. No error has it.
+func Open(name string, o Options) (*Database, error) {
 	scheme, rest, _ := strings.Cut(name, ":")
 	switch {
 	case scheme == "sqlite" || scheme == "sqlite3":
-		return openSQLite(rest)
+		return openSQLite(rest, o.Create)
 	case scheme == "mysql" || scheme == "mariadb":
-		return openMySQL(name, passwordFile)
+		return openMySQL(name, o.PasswordFile)
 	case scheme == "postgres" || scheme == "postgresql" || strings.Contains(name, "="):
-		return openPostgres(name, passwordFile)
+		return openPostgres(name, o.PasswordFile)
 	}
 	return nil, errors.New("the database can't be told from its name; write " + Forms)
 }
 
-func openSQLite(path string) (*Database, error) {
+func openSQLite(path string, create bool) (*Database, error) {
 	path = strings.TrimPrefix(path, "//")
 	if path == "" {
 		return nil, errors.New("sqlite: no path; write sqlite:PATH")
 	}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_pragma=busy_timeout(10000)")
+	mode := "rw"
+	if create {
+		mode = "rwc"
+	}
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_pragma=busy_timeout(10000)&mode="+mode)
 	if err != nil {
 		return nil, err
 	}

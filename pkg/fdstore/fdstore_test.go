@@ -74,7 +74,7 @@ func TestKeep(t *testing.T) {
 		t.Errorf("the page has %q, %v", content, err)
 	}
 	// A slot that is only half written does not count.
-	next.memory[slotSize*(next.seq%2)+slotHead] ^= 1
+	next.Bytes[slotSize*(next.seq%2)+slotHead] ^= 1
 	if _, content, err = OpenPage(p.File); err != nil || string(content) != "two" {
 		t.Errorf("the page has %q, %v; want the older content", content, err)
 	}

@@ -2,21 +2,17 @@ package fdstore
 
 import (
 	"encoding/binary"
-	"errors"
 	"hash/crc32"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 // Page is some bytes of memory that outlive the process together with what is
 // stored beside them. Noting something costs no system call. It is for one
 // goroutine.
 type Page struct {
-	File *os.File // to be stored
+	*Memory
 
-	memory []byte
-	seq    uint64
+	seq uint64
 }
 
 // PageRoom is the largest content of a page in bytes.
@@ -34,31 +30,20 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // NewPage makes an empty page.
 func NewPage(name string) (*Page, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	m, err := NewMemory(name, pageSize)
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), name)
-	if err := f.Truncate(pageSize); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	p, _, err := OpenPage(f)
-	return p, err
+	return &Page{Memory: m}, nil
 }
 
 // OpenPage opens a page that was stored. The content is nil if there is none.
 func OpenPage(f *os.File) (p *Page, content []byte, err error) {
-	info, err := f.Stat()
-	if err == nil && info.Size() != pageSize {
-		err = errors.New("no page")
-	}
+	m, err := OpenMemory(f, pageSize)
 	if err != nil {
-		return nil, nil, errors.Join(err, f.Close())
+		return nil, nil, err
 	}
-	p = &Page{File: f}
-	if p.memory, err = unix.Mmap(int(f.Fd()), 0, pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
-		return nil, nil, errors.Join(err, f.Close())
-	}
+	p = &Page{Memory: m}
 	for i := range uint64(2) {
 		b := p.slot(i)
 		n, seq := binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint64(b[8:])
@@ -73,7 +58,7 @@ func OpenPage(f *os.File) (p *Page, content []byte, err error) {
 
 func (p *Page) slot(seq uint64) []byte {
 	at := slotSize * (seq % 2)
-	return p.memory[at : at+slotSize]
+	return p.Bytes[at : at+slotSize]
 }
 
 // Store notes content, of up to PageRoom bytes.
@@ -85,6 +70,3 @@ func (p *Page) Store(content []byte) {
 	n := copy(b[slotHead:], content)
 	binary.LittleEndian.PutUint32(b, crc32.Checksum(b[4:slotHead+n], castagnoli))
 }
-
-// Close unmaps the page. Where it is stored it stays.
-func (p *Page) Close() error { return errors.Join(unix.Munmap(p.memory), p.File.Close()) }

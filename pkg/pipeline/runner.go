@@ -34,6 +34,7 @@ type runner struct {
 	connected bool
 	resumed   bool          // the receiver was asked how far it is
 	wait      time.Duration // before the next attempt; zero when all is well
+	trouble   string        // the failure that was last logged
 
 	upto uint64 // number of the first row that is not settled
 	// Of this run of the daemon. What the queue tallies outlives it.
@@ -376,10 +377,12 @@ const (
 	maxWait = 10 * time.Second
 )
 
-// failed notes a failure, and logs it when it is the first of a row.
+// failed notes a failure, and logs it when it is the first of a row, or another than
+// before: one cause may hide the next.
 func (r *runner) failed(err error) {
-	if r.wait == 0 {
-		r.env.Log.Error(fmt.Sprintf("%v; trying again until it works, up to %s", err, r.room()))
+	if text := err.Error(); r.wait == 0 || text != r.trouble {
+		r.trouble = text
+		r.env.Log.Error(fmt.Sprintf("%s; trying again until it works, up to %s", text, r.room()))
 	}
 	limit := maxWait
 	if r.maxWait > 0 {

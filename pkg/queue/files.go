@@ -54,27 +54,44 @@ func (f osFile) Size() (int64, error) {
 // Sync leaves out what is not needed to read the file again.
 func (f osFile) Sync() error { return syscall.Fdatasync(int(f.Fd())) }
 
-// openDirectory makes the directory if there is none.
+// openDirectory makes the directory if there is none. An earlier process may have
+// run as another user: what it left is given, too.
 func openDirectory(path string, give func(string) error) (*directory, error) {
 	if give == nil {
 		give = func(string) error { return nil }
 	}
-	var made []string
-	for dir := filepath.Clean(path); ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-			break
-		}
-		made = append(made, dir)
-	}
-	if err := os.MkdirAll(path, 0o750); err != nil {
+	d := &directory{path, give}
+	if err := d.makeParents(filepath.Dir(filepath.Clean(path))); err != nil {
 		return nil, err
 	}
-	for _, dir := range made {
-		if err := give(dir); err != nil {
+	if err := os.Mkdir(path, 0o750); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, err
+	}
+	names, err := d.list()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range append(names, "") {
+		if err := give(filepath.Join(path, name)); err != nil {
 			return nil, err
 		}
 	}
-	return &directory{path, give}, nil
+	return d, nil
+}
+
+// makeParents makes what is missing of a path. Everybody may pass, since the
+// daemon may become another user than the one who makes it.
+func (d *directory) makeParents(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := d.makeParents(filepath.Dir(path)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return d.give(path)
 }
 
 func (d *directory) open(name string, create bool) (file, error) {

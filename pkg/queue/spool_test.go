@@ -453,6 +453,44 @@ func TestRealFiles(t *testing.T) {
 }
 
 // TestSpoolDoesNotAllocate guards the way of a batch to disk.
+// A spool that an earlier process has left as another user is given with all that
+// is in it, and so are the directories that are made; those that were there are not.
+func TestGive(t *testing.T) {
+	base := t.TempDir()
+	dir := filepath.Join(base, "made", "spool")
+	var given []string
+	place := Place{Dir: dir, Log: slog.New(slog.DiscardHandler), Give: func(path string) error {
+		name, err := filepath.Rel(base, path)
+		given = append(given, name)
+		return err
+	}}
+	for _, want := range [][]string{
+		{"made", "made/spool"},
+		{"made/spool/lock", "made/spool/state", "made/spool"},
+	} {
+		given = nil
+		q, err := Open(spooled, Batching{}, place)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := given[:len(want)]; !slices.Equal(got, want) {
+			t.Errorf("given were first %q, want %q", got, want)
+		}
+		if err := q.Release(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]os.FileMode{"made": 0o755, "made/spool": 0o750} {
+		info, err := os.Stat(filepath.Join(base, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got&^want != 0 {
+			t.Errorf("%s has mode %v, want %v", name, got, want)
+		}
+	}
+}
+
 func TestSpoolDoesNotAllocate(t *testing.T) {
 	q, err := Open(Options{Memory: 64 << 20, SpoolMax: 1 << 30, Spool: "x"}, Batching{Bytes: 1 << 30, Age: time.Hour}, Place{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {

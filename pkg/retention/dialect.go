@@ -19,6 +19,9 @@ type dialect interface {
 	quote(name string) string
 	// deleteStep is the statement that deletes some of the rows that are so.
 	deleteStep(table, old string) string
+	// unusedMACs is the query for the numbers of hardware addresses that no packet
+	// refers to, which reads the packets once at most.
+	unusedMACs() string
 	// partitions are those of a table by its column oob_time_sec; none if it is
 	// parted by anything else, or not at all.
 	partitions(ctx context.Context, c *sql.Conn, table string) ([]partition, error)
@@ -64,6 +67,9 @@ func relationsOf(ctx context.Context, c *sql.Conn, query string) (map[string]rel
 	return list, rows.Err()
 }
 
+// noMACs is for a database that has no table of hardware addresses.
+const noMACs = "select 1 where 1 = 0"
+
 // sqlite is the dialect of SQLite, which has no partitions.
 type sqlite struct{}
 
@@ -74,6 +80,7 @@ func (sqlite) leaves(t *table) []string                       { return []string{
 func (sqlite) from(table string, _ partition) string          { return schema.QuoteSQLite(table) }
 func (sqlite) drop(string, partition) string                  { return "" }
 func (sqlite) locked(error) bool                              { return false }
+func (sqlite) unusedMACs() string                             { return noMACs }
 
 func (sqlite) relations(ctx context.Context, c *sql.Conn) (map[string]relation, error) {
 	return relationsOf(ctx, c, "select m.name, m.type = 'view', t.name from sqlite_schema m, pragma_table_info(m.name) t where m.type in ('table', 'view')")

@@ -53,6 +53,10 @@ func (d mySQL) deleteStep(table, old string) string {
 	return "delete from " + d.quote(table) + " where " + old + " limit " + strconv.Itoa(step)
 }
 
+func (mySQL) unusedMACs() string {
+	return "select _mac_id from mac where _mac_id not in (select mac_id from ulog2 where mac_id is not null)"
+}
+
 func (mySQL) partitions(ctx context.Context, c *sql.Conn, table string) (list []partition, err error) {
 	rows, err := c.QueryContext(ctx, `select partition_name, partition_description from information_schema.partitions
 		where table_schema = database() and table_name = ? and partition_method = 'RANGE' and replace(partition_expression, char(96), '') = 'oob_time_sec'

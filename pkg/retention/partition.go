@@ -117,24 +117,23 @@ func (r *run) dropPartition(ctx context.Context, t *table, p partition) error {
 			}
 		}
 		last = ids[len(ids)-1]
-		if err := pause(ctx, begin); err != nil {
+		if err := pause(ctx, begin, 1); err != nil {
 			return err
 		}
 	}
-	n, err := r.strings(ctx, "select count(*) from "+from)
-	if err != nil {
+	return r.retry(ctx, func() error {
+		_, err := r.exec(ctx, r.drop(t.name, p))
 		return err
-	}
-	if err := r.retry(ctx, func() error { _, err := r.exec(ctx, r.drop(t.name, p)); return err }); err != nil {
-		return err
-	}
-	r.report.Rows += number(n[0])
-	return nil
+	})
 }
 
 // attempts is how often a change of a table is tried that others hold a lock on.
-// It waits for a lock for a second only, since everybody else waits behind it.
-const attempts = 30
+// It waits for a lock for a moment only, since everybody else waits behind it, and
+// rests so many times as long.
+const (
+	attempts = 10
+	rest     = 10
+)
 
 // retry does something until it does not fail for a lock of others.
 func (r *run) retry(ctx context.Context, do func() error) error {
@@ -144,7 +143,7 @@ func (r *run) retry(ctx context.Context, do func() error) error {
 		if err == nil || n == attempts || !r.locked(err) {
 			return err
 		}
-		if err := pause(ctx, begin); err != nil {
+		if err := pause(ctx, begin, rest); err != nil {
 			return err
 		}
 	}

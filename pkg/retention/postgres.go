@@ -20,7 +20,7 @@ type postgres struct{}
 
 // begin takes an advisory lock.
 func (postgres) begin(ctx context.Context, c *sql.Conn) (free bool, err error) {
-	if _, err := c.ExecContext(ctx, "set lock_timeout = '1s'"); err != nil {
+	if _, err := c.ExecContext(ctx, "set lock_timeout = '200ms'"); err != nil {
 		return false, err
 	}
 	err = c.QueryRowContext(ctx, "select pg_try_advisory_lock(hashtext('ulogd retention'), hashtext(current_schema()))").Scan(&free)
@@ -43,6 +43,10 @@ func (postgres) quote(name string) string { return `"` + strings.ReplaceAll(name
 func (d postgres) deleteStep(table, old string) string {
 	table = d.quote(table)
 	return "delete from " + table + " where ctid = any (array(select ctid from " + table + " where " + old + " limit " + strconv.Itoa(step) + "))"
+}
+
+func (postgres) unusedMACs() string {
+	return "select _mac_id from mac where not exists (select 1 from ulog2 where mac_id = _mac_id)"
 }
 
 // bounds of a partition, as PostgreSQL writes them.

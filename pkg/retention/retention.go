@@ -28,7 +28,7 @@ func New(e schema.Engine, db *sql.DB, tables ...string) *Keeper {
 
 // Report is what a run has done.
 type Report struct {
-	Rows          int64    // removed, those that belong to others not counted
+	Rows          int64    // deleted, those that belong to others not counted
 	Dropped, Made []string // partitions
 	Busy          bool     // somebody else is at it, so nothing was done
 }
@@ -120,12 +120,13 @@ func (r *run) table(ctx context.Context, t *table, now time.Time, age Age) error
 // step is how many rows of a table one statement deletes.
 const step = 1000
 
-// pause lets others have the database for as long as the last step took.
-func pause(ctx context.Context, since time.Time) error {
+// pause lets others have the database for so many times as long as the last step
+// took.
+func pause(ctx context.Context, since time.Time, times time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(time.Since(since)):
+	case <-time.After(times * time.Since(since)):
 		return nil
 	}
 }

@@ -198,24 +198,26 @@ func TestDelete(t *testing.T) {
 // TestPartitions: days that are old as a whole are dropped, days to come are made,
 // and rows of days without a partition move there.
 func TestPartitions(t *testing.T) {
-	for _, v := range []schema.Version{schema.V1, schema.V2} {
-		began := now.AddDate(0, 0, -100)
+	for _, v := range []schema.Version{schema.V1, schema.V2, schema.V2Flat} {
+		const age = 14
+		began := now.AddDate(0, 0, -20)
 		for name, s := range subjects(t, v, schema.Options{Daily: true, Now: began}) {
 			t.Run(fmt.Sprint(name, " ", v), func(t *testing.T) {
 				table := "ulog2"
 				if v == schema.V1 {
 					table = "ulog"
-					s.exec(t, fmt.Sprintf("insert into ulog (oob_time_sec) values (%d), (%d), (%d), (null), (5)", began.Unix(), now.Add(-90*day).Unix(), now.Unix()))
+				}
+				if v != schema.V2 {
+					s.exec(t, fmt.Sprintf("insert into %s (oob_time_sec) values (%d), (%d), (%d), (null), (5)", table, began.Unix(), now.Add(-age*day).Unix(), now.Unix()))
 				} else {
 					s.exec(t, "insert into mac (_mac_id, mac_saddr) values (1, '00:00:00:00:00:01'), (2, '00:00:00:00:00:02')")
 					s.fill(t, 1, 2500, began, "1")
-					s.fill(t, 10000, 100, now.AddDate(0, 0, -97), "1") // in a partition that is there beforehand
-					s.fill(t, 20000, 10, now.AddDate(0, 0, -90), "2")  // of this day some is old, and some is not
+					s.fill(t, 10000, 100, now.AddDate(0, 0, -17), "1") // in a partition that is there beforehand
+					s.fill(t, 20000, 10, now.AddDate(0, 0, -age), "2")  // of this day some is old, and some is not
 					s.fill(t, 30000, 10, now, "2")                     // in the partition for all other times
 				}
-				report := s.run(t, ninety)
-				// Those before the limit had partitions for eight days.
-				if n := len(report.Dropped); n < 8 {
+				report := s.run(t, Age(age*day))
+				if n := len(report.Dropped); n != 20-age {
 					t.Errorf("dropped %d partitions: %v", n, report)
 				}
 				if v == schema.V2 {
@@ -228,7 +230,7 @@ func TestPartitions(t *testing.T) {
 					t.Errorf("%d rows are left, want 3", got)
 				}
 				s.covered(t, table)
-				if r := s.run(t, ninety); len(r.Made)+len(r.Dropped) > 0 {
+				if r := s.run(t, Age(age*day)); len(r.Made)+len(r.Dropped) > 0 {
 					t.Errorf("again: %v", r)
 				}
 			})

@@ -29,7 +29,7 @@ func (r *run) deleteFrom(ctx context.Context, t *table, leaf, old string) error 
 		if err != nil || n == 0 {
 			return err
 		}
-		if err := pause(ctx, begin); err != nil {
+		if err := pause(ctx, begin, 1); err != nil {
 			return err
 		}
 	}
@@ -73,7 +73,7 @@ func (r *run) deleteBy(table, column, list string) string {
 // The row is locked before it is looked at again, so that nobody who has just
 // found it refers to it when it is gone.
 func (r *run) deleteMACs(ctx context.Context) error {
-	unused, err := r.strings(ctx, "select _mac_id from mac where _mac_id not in (select mac_id from ulog2 where mac_id is not null)")
+	unused, err := r.strings(ctx, r.unusedMACs())
 	if err != nil {
 		return err
 	}

@@ -77,6 +77,7 @@ func (r relation) has(columns ...string) bool {
 }
 
 func (r *run) describe(ctx context.Context, relations map[string]relation, name string) (*table, error) {
+	name = r.known(relations, name)
 	rel := relations[name]
 	if rel.view {
 		base := behind[strings.ToLower(name)]
@@ -107,8 +108,21 @@ func (r *run) describe(ctx context.Context, relations map[string]relation, name 
 	return t, err
 }
 
+// known is the name of a relation as the database has it: names that are not quoted
+// have small letters in PostgreSQL, and one with a schema before it is looked for
+// where that is in the search path.
+func (r *run) known(relations map[string]relation, name string) string {
+	bare := name[strings.LastIndexByte(name, '.')+1:]
+	for _, n := range []string{name, strings.ToLower(name), bare, strings.ToLower(bare)} {
+		if relations[n].columns != nil {
+			return n
+		}
+	}
+	return name
+}
+
 // belongings finds the children of table ulog2, and such as the administrator has
-// registered.
+// registered, as far as they have rows.
 func (r *run) belongings(ctx context.Context, relations map[string]relation, t *table) error {
 	all := slices.Clone(children)
 	if relations["_extensions"].has("table_name", "join_name") {
@@ -131,7 +145,14 @@ func (r *run) belongings(ctx context.Context, relations map[string]relation, t *
 		}
 	}
 	for _, c := range all {
-		if relations[c.name].has(c.column) && !relations[c.name].view {
+		if !relations[c.name].has(c.column) || relations[c.name].view {
+			continue
+		}
+		some, err := r.strings(ctx, "select 1 from "+r.quote(c.name)+" limit 1")
+		if err != nil {
+			return err
+		}
+		if len(some) > 0 {
 			t.children = append(t.children, c)
 		}
 	}

@@ -40,18 +40,50 @@ var ways = []way{
 	{dbtest.PostgreSQL, "ours-flat", "ulog", "INSERT", false},
 	{dbtest.MySQL, "ours", "ulog", "INSERT_PACKET_FULL", false},
 	{dbtest.MySQL, "ours-flat", "ulog", "INSERT", false},
+	{dbtest.PostgreSQL, numbersAndTexts, "ulog2", "INSERT", false},
+	{dbtest.MySQL, numbersAndTexts, "ulog2", "INSERT", false},
 }
 
-// load makes the schema.
-func (w way) load(t *testing.T, d *dbtest.Database) {
+// numbersAndTexts is no schema of ulogd's, but a table as people make them, with
+// addresses as numbers and as texts. ID stands for a column that the server numbers.
+const numbersAndTexts = `create table ulog2 (ID, oob_time_sec bigint, oob_time_usec int, oob_prefix varchar(32), oob_mark bigint, oob_in varchar(32),
+	ip_saddr bigint, ip_daddr bigint, ip_saddr_str varchar(40), ip_daddr_str varchar(16), ip_protocol int, ip_ttl int, ip_totlen int, tcp_sport int,
+	tcp_dport int, tcp_seq bigint, tcp_syn smallint, udp_sport int, udp_dport int, icmp_type int, mac_str varchar(80), mac_saddr_str varchar(32), raw_label int)`
+
+// load makes the tables.
+func (w way) load(t *testing.T, db *dbtest.Database) {
+	t.Helper()
 	switch w.schema {
 	case "ours":
-		d.LoadOurs(t, schema.V2, schema.Options{Daily: true, Host: true})
+		db.LoadOurs(t, schema.V2, schema.Options{Daily: true, Host: true})
 	case "ours-flat":
-		d.LoadOurs(t, schema.V2Flat, schema.Options{Daily: true, Host: true, V1Views: true})
+		db.LoadOurs(t, schema.V2Flat, schema.Options{Daily: true, Host: true, V1Views: true})
+	case numbersAndTexts:
+		id := "_id serial primary key"
+		if w.engine == dbtest.MySQL {
+			id = "_id bigint auto_increment primary key"
+		}
+		db.Exec(t, strings.Replace(w.schema, "ID", id, 1))
 	default:
-		d.LoadOriginal(t, w.schema)
+		db.LoadOriginal(t, w.schema)
 	}
+}
+
+// convert is the filter that makes what the columns for addresses want.
+func (w way) convert() string {
+	if w.engine == dbtest.MySQL && w.schema != numbersAndTexts {
+		return "ip2bin1:IP2BIN"
+	}
+	return "ip2str1:IP2STR"
+}
+
+// fitting is the engine whose limits the packets have to keep: only a column of type
+// inet holds IPv6 as ulogd writes it.
+func (w way) fitting() dbtest.Engine {
+	if w.schema == numbersAndTexts {
+		return dbtest.MySQL
+	}
+	return w.engine
 }
 
 // relational tells whether there is a table for each protocol.
@@ -59,6 +91,9 @@ func (w way) relational() bool { return w.schema == "ulogd2" || w.schema == "our
 
 func (w way) String() string {
 	name := string(w.engine) + " " + w.schema
+	if w.schema == numbersAndTexts {
+		name = string(w.engine) + " numbers and texts"
+	}
 	if w.dbi {
 		name += " by DBI"
 	}
@@ -77,8 +112,7 @@ func (w way) plugin() string {
 }
 
 // TestDatabases has Debian's ulogd and ours fill databases of the original schemas,
-// and of our own,
-// with the same packets, and compares all tables.
+// and of our own, with the same packets, and compares all tables.
 func TestDatabases(t *testing.T) {
 	needOriginal(t)
 	ours := buildOurs(t)
@@ -110,7 +144,7 @@ func TestDatabases(t *testing.T) {
 				}
 				runOn(t, ns, program, dbs[i], uint16(1+i), w)
 			}
-			sendFitting(t, peer, w.engine, 1500)
+			sendFitting(t, peer, w.fitting(), 1500)
 			matched, err := hits.Packets()
 			if err != nil || matched < 400 {
 				t.Fatalf("the rule matched %d packets, %v", matched, err)
@@ -118,6 +152,8 @@ func TestDatabases(t *testing.T) {
 			for i, db := range dbs {
 				awaitRows(t, db, fmt.Sprint(matched), []string{"ulogd", "ours"}[i])
 			}
+			// Old rows are removed by a connection of its own, which ends.
+			until(t, "a single connection", func() bool { return connections(t, dbs[1]) == "1" })
 			if diff := cmp.Diff(contents(t, dbs[0], w.relational()), contents(t, dbs[1], w.relational())); diff != "" {
 				t.Errorf("ulogd's rows and ours (-want +got):\n%s", diff[:min(len(diff), 5000)])
 			}
@@ -135,11 +171,9 @@ func TestDatabases(t *testing.T) {
 func runOn(t *testing.T, ns *lab.NS, program string, db *dbtest.Database, group uint16, w way) {
 	t.Helper()
 	dir := t.TempDir()
-	convert, alter := "ip2str1:IP2STR", "alter role %s password 'plain'"
-	host, dbtype := db.Socket, "pgsql"
+	alter, host, dbtype := "alter role %s password 'plain'", db.Socket, "pgsql"
 	if db.Engine == dbtest.MySQL {
-		convert, alter = "ip2bin1:IP2BIN", "alter user %s@localhost identified by 'plain'"
-		host, dbtype = "localhost", "mysql"
+		alter, host, dbtype = "alter user %s@localhost identified by 'plain'", "localhost", "mysql"
 	}
 	if _, err := db.DB.Exec(fmt.Sprintf(alter, db.User)); err != nil {
 		t.Fatal(err)
@@ -160,7 +194,7 @@ user="%s"
 pass="plain"
 table="%s"
 procedure="%s"
-`, dir, convert, w.plugin(), group, db.Name, host, db.User, w.table, w.procedure)
+`, dir, w.convert(), w.plugin(), group, db.Name, host, db.User, w.table, w.procedure)
 	if w.dbi {
 		text += "dbtype=\"" + dbtype + "\"\n"
 	}
@@ -254,6 +288,15 @@ func awaitRows(t *testing.T, db *dbtest.Database, want, who string) {
 			t.Fatalf("%s has stored %s of %s packets", who, db.Count(t, "ulog2"), want)
 		}
 	}
+}
+
+// connections is how many a logger has.
+func connections(t *testing.T, db *dbtest.Database) string {
+	t.Helper()
+	if db.Engine == dbtest.MySQL {
+		return db.Query(t, "select count(*) from information_schema.processlist where user = '"+db.User+"'")[0][0]
+	}
+	return db.Query(t, "select count(*) from pg_stat_activity where usename = '"+db.User+"'")[0][0]
 }
 
 // contents are the rows of all tables, without ids of hardware addresses, which

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // fieldText is the text of the packet that the configurations of ulogd 1.x log.
@@ -73,7 +71,7 @@ const firstSQLite = `CREATE TABLE ulog (raw_mac VARCHAR(80), oob_time_sec INT UN
 // syslogd is the socket of the system's log in configuration 18.
 var syslogd *net.UnixConn
 
-// firstFiles makes the database and the devices of configuration 18.
+// firstFiles makes the database of configuration 18, and its /dev/log.
 func firstFiles(t *testing.T, dir string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(dir, "pkts.db"))
@@ -84,14 +82,7 @@ func firstFiles(t *testing.T, dir string) {
 	if _, err := db.Exec(firstSQLite); err != nil {
 		t.Fatal(err)
 	}
-	dev := filepath.Join(dir, "dev")
-	if err := os.Mkdir(dev, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mknod(filepath.Join(dev, "null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))); err != nil {
-		t.Fatal(err)
-	}
-	if syslogd, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dev, "log"), Net: "unixgram"}); err != nil {
+	if syslogd, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "log"), Net: "unixgram"}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { syslogd.Close() })

@@ -87,7 +87,6 @@ func startFlows(t *testing.T, ns *lab.NS, program, options string, sockets int) 
 // and serves them.
 type router struct {
 	ns, peer *lab.NS
-	servers  []io.Closer
 }
 
 const (

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -52,7 +54,7 @@ func TestGoldenFlows(t *testing.T) {
 func goldenFlows(t *testing.T, dir string) {
 	rec := readRecording(t, dir)
 	out := t.TempDir()
-	f := flowConfig(t, dir, out)
+	f := flowConfig(t, dir, out, slices.Collect(maps.Keys(flowOutputs))...)
 	run(t, f, rec)
 	for _, name := range flowOutputs {
 		want := maskFlows(asSince209(readFile(t, filepath.Join(dir, name))))
@@ -63,9 +65,80 @@ func goldenFlows(t *testing.T, dir string) {
 	}
 }
 
+// TestGoldenFlowsIPFIX replays the same to a collector, and compares with the datagrams of
+// ulogd. Its records of IPv6 are parts of addresses, and its counters have 4 bytes; ours
+// are compared where it is right, with fields=ulogd.
+func TestGoldenFlowsIPFIX(t *testing.T) {
+	for _, name := range []string{"f1-nohash", "f3-nohash-bare"} { // of the third nothing was ever sent
+		dir := "testdata/flows/" + name
+		datagram, err := hex.DecodeString(strings.TrimSpace(string(readFile(t, dir+"/ipfix.hex"))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		const head, template, size = 16, 48, 33
+		var want [][]byte
+		for r := datagram[head+template+4:]; len(r) > 0; r = r[size:] {
+			if r[0] != 0x20 { // of 2001:db8::
+				record := slices.Concat(r[:8], make([]byte, 4), r[8:12], make([]byte, 4), r[12:size])
+				want = append(want, record)
+			}
+		}
+		got := exported(t, dir)
+		if len(want) != 7 || len(got) < len(want) {
+			t.Fatalf("%s: %d records of ulogd, %d of ours", name, len(want), len(got))
+		}
+		for i := range want { // the connections that have ended came in a later datagram, which ulogd did not send
+			if !bytes.Equal(want[i], got[i]) {
+				t.Errorf("%s, record %d\n-ulogd %x\n+ours  %x", name, i, want[i], got[i])
+			}
+		}
+		if len(got) != 14 {
+			t.Errorf("%s: %d records of IPv4, want each of 7 connections when it begins and when it ends", name, len(got))
+		}
+	}
+}
+
+// exported are the records of IPv4 that a replay sends.
+func exported(t *testing.T, dir string) (records [][]byte) {
+	t.Helper()
+	collector, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer collector.Close()
+	_, port, _ := net.SplitHostPort(collector.LocalAddr().String())
+	f := flowConfig(t, dir, t.TempDir(), "IPFIX")
+	section := f.Sections["ipfix1"]
+	for i := range section.Entries {
+		if section.Entries[i].Name == "port" {
+			section.Entries[i].Value = port
+		}
+	}
+	section.Entries = append(section.Entries, option.Entry{Name: "fields", Value: "ulogd"})
+	f.Sections["ipfix1"] = section
+	run(t, f, readRecording(t, dir))
+	buf := make([]byte, 1<<16)
+	for {
+		// All was sent: what has not come by now never will.
+		if err := collector.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		n, _, err := collector.ReadFrom(buf)
+		if err != nil {
+			return records
+		}
+		be := binary.BigEndian
+		for b := bytes.Clone(buf[16:n]); len(b) > 0; b = b[be.Uint16(b[2:]):] {
+			if be.Uint16(b) == 256 {
+				records = slices.AppendSeq(records, slices.Chunk(b[4:be.Uint16(b[2:])], 41))
+			}
+		}
+	}
+}
+
 // flowConfig is the recording's configuration with its messages in the place of the
 // kernel's, and the stacks whose output is compared.
-func flowConfig(t *testing.T, dir, out string) *config.File {
+func flowConfig(t *testing.T, dir, out string, outputs ...string) *config.File {
 	t.Helper()
 	src := bytes.ReplaceAll(readFile(t, dir+"/ulogd.conf"), []byte("/tmp/case"), []byte(out))
 	f, err := config.Parse("ulogd.conf", src)
@@ -73,10 +146,10 @@ func flowConfig(t *testing.T, dir, out string) *config.File {
 		t.Fatal(err)
 	}
 	f.Stacks = slices.DeleteFunc(f.Stacks, func(s config.Stack) bool {
-		return flowOutputs[s.Instances[len(s.Instances)-1].Plugin] == ""
+		return !slices.Contains(outputs, s.Instances[len(s.Instances)-1].Plugin)
 	})
-	if len(f.Stacks) != len(flowOutputs) {
-		t.Fatalf("%d stacks, want one for each of %d outputs", len(f.Stacks), len(flowOutputs))
+	if len(f.Stacks) != len(outputs) {
+		t.Fatalf("%d stacks, want one for each of %d outputs", len(f.Stacks), len(outputs))
 	}
 	section := f.Sections["ct1"]
 	section.Entries = append(section.Entries, option.Entry{Name: "capture", Value: flowCapture(t, dir)})

@@ -161,6 +161,7 @@ func startDaemon(t *testing.T, ns *lab.NS, program string, group uint16) *sideBy
 	}
 	makeTable(t, filepath.Join(d.dir, "ulogd.db"))
 	d.cmd = exec.Command(program, "-c", conf)
+	d.cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+t.TempDir())
 	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
 	if err := ns.Start(d.cmd); err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,14 +38,26 @@ func (c *conn) Columns(ctx context.Context) ([]sqldb.Column, error) {
 		return nil, err
 	}
 	if len(r.columns) == 0 {
-		return nil, fmt.Errorf("database %s has no table or view %s; make it (ulogd-migrate init --schema v2 'mysql://%s@%s/%[1]s' does), or mend the option table",
-			c.config.DB, c.config.Table, c.config.User, c.config.Host)
+		return nil, fmt.Errorf("database %s has no table or view %s; make it (ulogd-migrate init --schema v2 '%s' does), or mend the option table",
+			c.config.DB, c.config.Table, c.public())
 	}
 	c.table = r
 	if c.known, err = c.stock(ctx, sqldb.ParseStatement(c.config.Procedure)); err != nil {
 		return nil, err
 	}
 	return c.withHost(ctx)
+}
+
+// public is how to connect, as ulogd-migrate reads it, without a password.
+func (c *conn) public() string {
+	u := url.URL{Scheme: "mysql", User: url.User(c.config.User), Host: "localhost", Path: "/" + c.config.DB}
+	switch network, addr := address(c.config.Host, c.config.Port); network {
+	case "unix":
+		u.RawQuery = url.Values{"socket": {addr}}.Encode()
+	default:
+		u.Host = addr
+	}
+	return u.String()
 }
 
 // withHost are the columns of the table, and the one for the host if only the base

@@ -155,9 +155,11 @@ func (f *printpkt) append(dst []byte, b *event.Batch, e event.Event) []byte {
 	if e.Has(f.gid) {
 		l.num("GID=", f.gid)
 	}
-	l.text("MARK=0x")
-	l.dst = strconv.AppendUint(l.dst, e.Uint(f.mark), 16)
-	return append(l.dst, " \n"...)
+	if e.Has(f.mark) { // packets of UNIXSOCK have none
+		l.text("MARK=0x")
+		l.dst = append(strconv.AppendUint(l.dst, e.Uint(f.mark), 16), ' ')
+	}
+	return append(l.dst, '\n')
 }
 
 // ports appends the bridge ports that the packet has.

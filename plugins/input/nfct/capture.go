@@ -48,21 +48,22 @@ func (c *capture) close() error { return c.file.Close() }
 // Flags of messages that are no events: requests of processes, and answers to dumps.
 const noEvent = unix.NLM_F_REQUEST | unix.NLM_F_MULTI
 
-// replay gets the next datagram of the capture, and the time of the record as ours.
-func (s *source) replay(ctx context.Context) (n int, err error) {
+// replay gets the next datagram of the capture, and the time of the record as ours. It is
+// valid until the next.
+func (s *source) replay(ctx context.Context) ([]byte, error) {
 	for {
 		if ctx.Err() != nil {
-			return 0, ctx.Err()
+			return nil, ctx.Err()
 		}
 		data, info, err := s.capture.reader.ZeroCopyReadPacketData()
 		if errors.Is(err, io.EOF) && info.CaptureLength == 0 {
-			return 0, io.EOF
+			return nil, io.EOF
 		}
 		if err != nil {
 			s.env.Log.Error(fmt.Sprintf("capture = %q: the capture is damaged: %v; what follows is not read", s.Capture, err))
-			return 0, io.EOF
+			return nil, io.EOF
 		}
-		if len(data) < netlinkHeader+unix.NLMSG_HDRLEN || len(data)-netlinkHeader > len(s.buf) ||
+		if len(data) < netlinkHeader+unix.NLMSG_HDRLEN ||
 			binary.BigEndian.Uint16(data[netlinkHeader-2:]) != unix.NETLINK_NETFILTER {
 			continue
 		}
@@ -71,6 +72,6 @@ func (s *source) replay(ctx context.Context) (n int, err error) {
 			continue
 		}
 		s.received, s.now = info.Timestamp, info.Timestamp.UnixNano()
-		return copy(s.buf, datagram), nil
+		return datagram, nil
 	}
 }

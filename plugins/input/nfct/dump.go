@@ -46,16 +46,21 @@ type dump struct {
 	number   uint32 // of dumps so far; it does not wrap in a lifetime
 	sequence uint32 // of the request
 	cursor   uint32 // entry to sweep next
+	gave     bool   // a record for the batch at hand
 	begun    uint64 // connections whose beginning was missed
 	over     uint64 // connections whose end was missed
 }
+
+// answerSize has room for what the kernel puts into a part of the answer, which is up to
+// 32 KiB (net/netlink/af_netlink.c, netlink_dump).
+const answerSize = 64 << 10
 
 // answerTime is how long the kernel may take for a part of the answer.
 const answerTime = 10 * time.Second
 
 // open makes the socket.
 func (d *dump) open(netNS string) (err error) {
-	d.buf = make([]byte, bufferSize)
+	d.buf = make([]byte, answerSize)
 	if d.sock, err = nlsock.Dial(unix.NETLINK_NETFILTER, netNS); err != nil {
 		return fmt.Errorf("netlink socket: %w", err)
 	}
@@ -65,6 +70,9 @@ func (d *dump) open(netNS string) (err error) {
 // startDump asks for all connections.
 func (s *source) startDump(k kind) (err error) {
 	d := &s.dump
+	if k != dumpFirst { // of which there are no records
+		s.numbers.advance()
+	}
 	typ := uint16(ctnetlink.TypeGet)
 	if k == dumpReset {
 		typ = ctnetlink.TypeGetZero
@@ -133,6 +141,7 @@ func (s *source) readDump(b *event.Batch) {
 			return
 		}
 		s.answer(b, m)
+		d.gave = d.gave || b.Len() > 0
 	}
 }
 
@@ -178,6 +187,7 @@ func (s *source) sweep(b *event.Batch) {
 		if e := s.table.at(d.cursor); e.seen != 0 && e.seen != d.number {
 			d.over++
 			s.gone(b, e)
+			d.gave = true
 		}
 	}
 	d.state = idle

@@ -386,11 +386,11 @@ func TestKernelFilter(t *testing.T) {
 }
 
 // listener is a socket that hears of connections that begin.
-func listener(t *testing.T, ns *lab.NS, program []bpf.RawInstruction) *nlsock.Socket {
+func listener(t *testing.T, ns *lab.NS, program []bpf.RawInstruction) *nlsock.Multicast {
 	t.Helper()
-	var sock *nlsock.Socket
+	var sock *nlsock.Multicast
 	err := ns.Do(func() (err error) {
-		sock, err = nlsock.Dial(unix.NETLINK_NETFILTER, "")
+		sock, err = nlsock.Listen(unix.NETLINK_NETFILTER, "")
 		return err
 	})
 	if err == nil {
@@ -406,23 +406,25 @@ func listener(t *testing.T, ns *lab.NS, program []bpf.RawInstruction) *nlsock.So
 	return sock
 }
 
-func receiveAll(t *testing.T, sock *nlsock.Socket) (flows []ctnetlink.Flow) {
+func receiveAll(t *testing.T, sock *nlsock.Multicast) (flows []ctnetlink.Flow) {
 	t.Helper()
-	buf := make([]byte, bufferSize)
+	many := nlsock.NewMany(make([]byte, pieces*pieceSize), pieceSize)
 	for {
-		n, err := sock.Receive(buf[:0], false)
+		more, err := sock.Receive(many)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n == 0 {
+		if !more {
 			return flows
 		}
-		m, _, _ := nflog.NextMessage(buf[:n])
-		var f ctnetlink.Flow
-		if err := f.Decode(m.Body); err != nil {
-			t.Fatal(err)
+		for i := range many.Len() {
+			m, _, _ := nflog.NextMessage(many.At(i))
+			var f ctnetlink.Flow
+			if err := f.Decode(m.Body); err != nil {
+				t.Fatal(err)
+			}
+			flows = append(flows, f)
 		}
-		flows = append(flows, f)
 	}
 }
 
@@ -541,35 +543,43 @@ func TestKernelSocketOutlivesTheProcess(t *testing.T) {
 		return in
 	}
 	in := start(kept)
-	talk(t, ns, 20000, 40, "192.0.2.1:9")
 	records := map[uint64]string{}
-	rnd := rand.New(rand.NewPCG(1, 1))
-	for deadline := time.Now().Add(20 * time.Second); len(records) < 40 && time.Now().Before(deadline); {
-		for range rnd.IntN(4) {
-			for i, r := range in.once(t) {
-				number := in.batch.First + uint64(i)
-				if old, ok := records[number]; ok && old != r["orig.l4.sport"] {
-					t.Errorf("record %d is of port %s, and was of %s", number, r["orig.l4.sport"], old)
-				}
-				records[number] = r["orig.l4.sport"]
+	note := func(rows []row) {
+		for i, r := range rows {
+			number := in.batch.First + uint64(i)
+			if old, ok := records[number]; ok && old != r["orig.l4.sport"] {
+				t.Errorf("record %d is of port %s, and was of %s", number, r["orig.l4.sport"], old)
 			}
+			records[number] = r["orig.l4.sport"]
 		}
-		if rnd.IntN(2) == 0 && in.peeked > 0 { // killed between what consume does
-			in.numbers.note(in.buf[:in.peeked])
+	}
+	rnd := rand.New(rand.NewPCG(1, 1))
+	const kills, each5 = 30, 5
+	for i := range kills {
+		talk(t, ns, 20000+each5*i, each5, "192.0.2.1:9")
+		for range rnd.IntN(3) {
+			note(in.once(t))
+		}
+		if rnd.IntN(4) == 0 && in.at == in.many.Len() && len(in.left) == 0 { // killed when all is noted
+			in.numbers.advance()
 		}
 		// Its end closes its descriptors, and nothing else.
 		_ = in.source.Close()
 		in = start(kept.again(t))
 		in.await(t, "going on with the socket of an earlier process")
 	}
-	defer in.source.Close()
+	defer func() { in.source.Close() }()
+	for deadline := time.Now().Add(20 * time.Second); len(records) < kills*each5 && time.Now().Before(deadline); {
+		note(in.once(t))
+	}
 	ports := map[string]bool{}
 	for _, port := range records {
 		ports[port] = true
 	}
-	if len(records) != 40 || len(ports) != 40 {
-		t.Errorf("%d numbers of %d connections, want 40", len(records), len(ports))
+	if len(records) != kills*each5 || len(ports) != kills*each5 {
+		t.Errorf("%d numbers of %d connections, want %d", len(records), len(ports), kills*each5)
 	}
+	note(in.once(t))
 	// An orderly end leaves what is in the socket to the next process.
 	talk(t, ns, 30000, 5, "192.0.2.1:9")
 	if rows, err := in.end(t); !errors.Is(err, context.Canceled) || len(rows) > 0 {
@@ -591,7 +601,7 @@ func TestKernelUselessStore(t *testing.T) {
 		}
 		return f
 	}
-	for _, files := range [][]*os.File{{null()}, {null(), null()}} {
+	for _, files := range [][]*os.File{{null()}, {null(), null(), null()}} {
 		in := newInput(t, defaults, func(env *plugin.Env) { env.Store = store{name: files} })
 		in.start(t, ns)
 		in.await(t, "the socket of an earlier process is of no use")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -26,15 +25,18 @@ type source struct {
 	reports ctnetlink.Event // events that are reported
 	table   *table          // nil without hash_enable
 
-	sock    *nlsock.Socket // of events; in polling mode nothing comes there
-	capture *capture       // in place of the socket
-	buf     []byte         // for one datagram
-	stop    func() bool    // ends the watch over the context
-	woken   atomic.Bool
-	wanted  atomic.Bool // a dump that resets the counters
-	ending  bool        // events are given up, only the rest is read
-	peeked  int         // length of the datagram that is still in the socket, too; 0 if none is
-	numbers numbers
+	sock      *nlsock.Multicast                // of events; in polling mode nothing comes there
+	capture   *capture                         // in place of the socket
+	many      *nlsock.Many                     // the datagrams that were received last
+	at        int                              // the next of them
+	left      [][]byte                         // those that an earlier process has left
+	stop      func() bool                      // ends the watch over the context
+	listening atomic.Pointer[nlsock.Multicast] // the socket, for Wake
+	waited    time.Time                        // when the last wait for an event began
+	wanted    atomic.Bool                      // a dump that resets the counters
+	ending    bool                             // events are given up, only the rest is read
+	kept      bool                             // the socket outlives the process
+	numbers   numbers
 
 	received time.Time // when the last datagram was
 	now      int64     // that in nanoseconds since 1970
@@ -81,27 +83,24 @@ func open(o options, env *plugin.Env) (plugin.Source, error) {
 // enough records for a batch.
 const enough = 64
 
-// bufferSize has room for what the kernel puts into a datagram: one event, or up to
-// 32 KiB of a dump (net/netlink/af_netlink.c, netlink_dump).
-const bufferSize = 64 << 10
-
 // Read waits for records, and takes what else is there until the batch is large
 // enough.
 //
-// A datagram that is to survive the process stays in the socket until its records have
-// passed the stacks, which they have when the next one is wanted; so a batch has those of
-// one only. Other records can't be had again: they are noted before they pass.
+// If the socket is kept for the next process, what was received is too, until its records
+// have passed the stacks, which they have when more is wanted. Records that can't be had
+// again, of a dump, are in batches of their own, and noted before they pass.
 func (s *source) Read(ctx context.Context, b *event.Batch) (err error) {
 	if s.stop == nil {
 		s.stop = context.AfterFunc(ctx, s.Wake)
 	}
 	s.numbers.begin(b)
+	s.dump.gave = false
 	for more := true; more && err == nil && b.Len() < enough; {
 		more, err = s.step(ctx, b)
 	}
 	b.Now = s.received
 	s.numbers.next += uint64(b.Len())
-	if s.peeked == 0 && b.Len() > 0 {
+	if s.dump.gave {
 		s.numbers.save()
 	}
 	s.count(b)
@@ -113,35 +112,73 @@ func (s *source) step(ctx context.Context, b *event.Batch) (more bool, err error
 	switch s.dump.state {
 	case reading:
 		if ctx.Err() != nil {
-			return false, errors.Join(ctx.Err(), s.consume())
+			return false, ctx.Err()
 		}
 		s.readDump(b)
 		return true, nil
 	case sweeping:
 		s.sweep(b)
 		return true, nil
-	case idle:
-		if !s.ending && s.startDue() {
-			return true, nil
+	}
+	if datagram := s.next(); datagram != nil {
+		s.split(b, datagram)
+		return true, nil
+	}
+	if s.kept && b.Len() > 0 {
+		return false, nil
+	}
+	if s.dump.state == idle && !s.ending && s.startDue() {
+		return true, nil
+	}
+	return s.more(ctx, b)
+}
+
+// more gets more datagrams.
+func (s *source) more(ctx context.Context, b *event.Batch) (more bool, err error) {
+	if s.capture != nil {
+		datagram, err := s.replay(ctx)
+		if err == nil {
+			s.split(b, datagram)
+		}
+		return err == nil, err
+	}
+	s.numbers.advance()
+	s.at = 0
+	if ctx.Err() != nil && !s.ending {
+		if err := s.end(ctx); err != nil {
+			return false, err
 		}
 	}
-	if s.capture == nil && s.sock.Peek && b.Len() > 0 {
-		return false, nil
+	waited := b.Len() == 0 && s.dump.state == idle && !s.ending
+	if waited {
+		if err := s.wait(); err != nil {
+			return false, err
+		}
 	}
-	n, err := s.receive(ctx, b.Len() == 0 && s.dump.state == idle && !s.ending)
+	more, err = s.sock.Receive(s.many)
+	s.tick()
 	switch {
-	case errors.Is(err, errInterrupted):
-		return false, nil
 	case err != nil:
-		return false, err
-	case n > 0:
-		s.split(b, s.buf[:n])
-		return true, nil
-	case s.dump.state == draining:
+		return false, fmt.Errorf("receive events: %w", err)
+	case !more && s.ending:
+		return false, ctx.Err()
+	case !more && s.dump.state == draining:
 		s.dump.state = sweeping
 		return true, nil
 	}
-	return false, nil
+	return more, nil
+}
+
+// next is the next datagram of those that were received, and nil if there is none.
+func (s *source) next() (datagram []byte) {
+	switch {
+	case len(s.left) > 0:
+		datagram, s.left = s.left[0], s.left[1:]
+	case s.many != nil && s.at < s.many.Len():
+		datagram = s.many.At(s.at)
+		s.at++
+	}
+	return datagram
 }
 
 // split passes the messages of a datagram on.
@@ -157,41 +194,21 @@ func (s *source) split(b *event.Batch, datagram []byte) {
 	}
 }
 
-// errInterrupted says that a wait has ended for something else to be done.
-var errInterrupted = errors.New("interrupted")
+// gather is how long events gather in the socket when they come one soon after another.
+// To be woken for each would cost more than all else.
+const gather = 50 * time.Millisecond
 
-// receive gets a datagram. There is none if n is 0.
-func (s *source) receive(ctx context.Context, block bool) (n int, err error) {
-	if s.capture != nil {
-		return s.replay(ctx)
+// wait waits for an event, for Wake, or until a dump is due. If the last wait was a
+// moment ago it has events gather first.
+func (s *source) wait() error {
+	if left := gather - time.Since(s.waited); left > 0 {
+		return s.sock.Rest(left)
 	}
-	if err := s.consume(); err != nil {
-		return 0, err
+	s.waited = time.Now()
+	if s.due.IsZero() {
+		return s.sock.Wait(-1)
 	}
-	if block {
-		if err := s.sock.Deadline(s.due); err != nil {
-			return 0, err
-		}
-		if s.woken.Load() || ctx.Err() != nil {
-			return 0, s.interrupted(ctx) // what Wake did is undone
-		}
-	}
-	n, err = s.sock.Receive(s.buf[:0], block)
-	s.tick()
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return 0, s.interrupted(ctx)
-	case err != nil:
-		return 0, fmt.Errorf("receive events: %w", err)
-	case n == 0 && s.ending:
-		return 0, ctx.Err()
-	case s.sock.Peek && n > 0:
-		s.peeked = n
-		if s.numbers.seen(s.buf[:n]) {
-			return s.receive(ctx, block)
-		}
-	}
-	return n, nil
+	return s.sock.Wait(max(0, s.due.Sub(s.env.Now())))
 }
 
 // tick reads the clock.
@@ -200,37 +217,18 @@ func (s *source) tick() {
 	s.now = s.received.UnixNano()
 }
 
-// consume takes the datagram whose records have passed out of the socket.
-func (s *source) consume() error {
-	if s.peeked == 0 {
-		return nil
-	}
-	s.numbers.note(s.buf[:s.peeked])
-	s.peeked = 0
-	return s.sock.Consume()
-}
-
 // Wake makes a Read that waits return. It may be called concurrently.
 func (s *source) Wake() {
-	s.woken.Store(true)
-	if s.sock != nil {
-		s.sock.Interrupt()
+	if sock := s.listening.Load(); sock != nil {
+		sock.Wake()
 	}
 }
 
-// interrupted handles the end of a wait: by Wake, because a dump is due, or because
-// ctx has ended. Then a socket that is kept is left as it is for the next process; else
-// the events are given up, and what the kernel has handed over by then is still read.
-func (s *source) interrupted(ctx context.Context) error {
-	s.tick()
-	s.woken.Store(false)
-	if err := s.sock.Deadline(time.Time{}); err != nil {
-		return err
-	}
-	if ctx.Err() == nil || s.ending {
-		return errInterrupted
-	}
-	if s.sock.Peek || s.Poll > 0 {
+// end begins the end, when ctx has. A socket that is kept is left as it is for the next
+// process; else the events are given up, and what the kernel has handed over by then is
+// still read.
+func (s *source) end(ctx context.Context) error {
+	if s.kept || s.Poll > 0 {
 		return ctx.Err()
 	}
 	s.ending = true
@@ -239,7 +237,7 @@ func (s *source) interrupted(ctx context.Context) error {
 			return err
 		}
 	}
-	return errInterrupted
+	return nil
 }
 
 func (s *source) count(b *event.Batch) {

@@ -15,7 +15,6 @@ import (
 // Open subscribes to events, or takes over the socket that an earlier process has
 // kept, which has.
 func (s *source) Open() (err error) {
-	s.buf = make([]byte, bufferSize)
 	if s.HashEnable {
 		s.table = newTable(s.HashBuckets, s.HashMax)
 	}
@@ -25,7 +24,7 @@ func (s *source) Open() (err error) {
 	}
 	adopted := s.Poll == 0 && s.adopt()
 	if !adopted {
-		if s.sock, err = nlsock.Dial(unix.NETLINK_NETFILTER, s.NetNS); err != nil {
+		if s.sock, err = nlsock.Listen(unix.NETLINK_NETFILTER, s.NetNS); err != nil {
 			return fmt.Errorf("netlink socket: %w", err)
 		}
 	}
@@ -38,16 +37,21 @@ func (s *source) Open() (err error) {
 		return err
 	}
 	s.wanted.Store(false)
+	if s.Poll == 0 && !adopted {
+		s.keep()
+	}
+	s.listening.Store(s.sock)
+	s.many = nlsock.NewMany(s.numbers.room(), pieceSize)
 	if s.Poll > 0 {
 		s.notice("NFCT working in polling mode")
 		s.due = time.Now().Add(time.Duration(s.Poll) * time.Second)
 		return nil
 	}
-	return s.listen(adopted)
+	return s.listen()
 }
 
 // listen subscribes to the events.
-func (s *source) listen(adopted bool) (err error) {
+func (s *source) listen() (err error) {
 	s.sock.Overrun = s.overrun
 	if s.drops, err = s.sock.Drops(); err != nil {
 		return err
@@ -69,9 +73,6 @@ func (s *source) listen(adopted bool) (err error) {
 		if err := s.subscribe(group); err != nil {
 			return explain(err)
 		}
-	}
-	if !adopted {
-		s.keep()
 	}
 	s.notice("NFCT plugin working in event mode")
 	if s.table == nil {
@@ -124,18 +125,15 @@ func (s *source) keep() {
 	if s.env.Store == nil {
 		return
 	}
-	page, err := fdstore.NewPage("nfct")
+	files, err := s.numbers.fresh()
 	if err == nil {
-		s.numbers.fresh(page)
-		var kept error
-		err = s.sock.Control(func(fd int) { kept = s.env.Store.Keep(s.storeName(), fd, int(page.File.Fd())) })
-		err = errors.Join(err, kept)
+		err = s.env.Store.Keep(s.storeName(), s.sock.FD(), int(files[0].Fd()), int(files[1].Fd()))
 	}
 	if err != nil {
 		s.env.Log.Warn(fmt.Sprintf("keep the socket for the next process: %v", err))
 		return
 	}
-	s.sock.Peek = true
+	s.kept = true
 }
 
 // adopt takes over a socket, and the numbering that goes with it. What has happened to
@@ -158,24 +156,19 @@ func (s *source) adopt() bool {
 }
 
 func (s *source) adoptFiles(files []*os.File) error {
-	if len(files) != 2 {
+	if len(files) != 3 {
 		for _, f := range files {
 			_ = f.Close() // it was not used
 		}
-		return fmt.Errorf("%d descriptors in place of 2", len(files))
+		return fmt.Errorf("%d descriptors in place of 3", len(files))
 	}
-	sock, err := nlsock.Adopt(files[0])
+	sock, err := nlsock.AdoptMulticast(files[0])
 	if err != nil {
-		return errors.Join(err, files[1].Close())
+		return errors.Join(err, files[1].Close(), files[2].Close())
 	}
-	page, content, err := fdstore.OpenPage(files[1])
-	if err != nil {
+	if s.left, err = s.numbers.open(files[1], files[2]); err != nil {
 		return errors.Join(err, sock.Close())
 	}
-	if !s.numbers.load(page, content) {
-		return errors.Join(errors.New("how far it was is not known"), sock.Close(), page.Close())
-	}
-	sock.Peek = true
-	s.sock = sock
+	s.sock, s.kept = sock, true
 	return nil
 }

@@ -73,13 +73,14 @@ type source struct {
 }
 
 func open(o options, env *plugin.Env) (plugin.Source, error) {
+	packets := env.Stats.Counter("packets", "packets received")
 	return &source{
 		options: o,
 		env:     env,
+		packets: packets,
 		clients: newClients(env),
 		ready:   make(chan *client),
 		wake:    make(chan struct{}, 1),
-		packets: env.Stats.Counter("packets", "packets received"),
 		unknown: logging.NewTally(env.Log, slog.LevelWarn, "ulogd2: skipped %d options whose number is not known"),
 	}, nil
 }

@@ -83,15 +83,20 @@ func (p *pcap) Encode(blk *queue.Block, rows *event.Rows) {
 	for e := range rows.All() {
 		pkt := rows.Bytes(e[p.pkt])
 		pkt = pkt[:min(uint64(len(pkt)), e.Uint(p.pktlen))]
-		blk.Data = append(p.appendHeader(blk.Data, e, uint32(len(pkt))), pkt...)
+		blk.Data = append(p.appendHeader(blk.Data, rows.Batch, e, uint32(len(pkt))), pkt...)
 		blk.End()
 	}
 }
 
-// appendHeader appends the header of a packet record.
-func (p *pcap) appendHeader(dst []byte, e event.Event, captured uint32) []byte {
-	dst = binary.NativeEndian.AppendUint32(dst, uint32(e.Uint(p.sec)))
-	dst = binary.NativeEndian.AppendUint32(dst, uint32(e.Uint(p.usec)))
+// appendHeader appends the header of a packet record. As in ulogd, a time without
+// microseconds, such as UNIXSOCK's, is none.
+func (p *pcap) appendHeader(dst []byte, b *event.Batch, e event.Event, captured uint32) []byte {
+	sec, usec := uint32(e.Uint(p.sec)), uint32(e.Uint(p.usec))
+	if !e.Has(p.sec) || !e.Has(p.usec) {
+		sec, usec = uint32(b.Now.Unix()), uint32(b.Now.Nanosecond()/1000)
+	}
+	dst = binary.NativeEndian.AppendUint32(dst, sec)
+	dst = binary.NativeEndian.AppendUint32(dst, usec)
 	dst = binary.NativeEndian.AppendUint32(dst, captured)
 	return binary.NativeEndian.AppendUint32(dst, p.originalLen(e, captured))
 }

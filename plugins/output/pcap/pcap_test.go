@@ -116,6 +116,11 @@ func TestEncode(t *testing.T) {
 			want:  words(sec, usec, 0, 0),
 		},
 		{
+			name:  "a time without microseconds, which is none",
+			event: plugintest.Event{"raw.pkt": []byte("abcde"), "raw.pktlen": uint32(5), "oob.family": 7, "oob.time.sec": sec},
+			want:  append(words(uint32(plugintest.Now.Unix()), 0, 5, 5), "abcde"...),
+		},
+		{
 			name:  "a length short of the bytes that there are",
 			event: packet(7, 2, nil),
 			want:  append(words(sec, usec, 2, 2), "ab"...),

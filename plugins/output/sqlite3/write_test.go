@@ -447,6 +447,38 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// TestReadOnly: a disk that can only be read for a while, as after an error of it, is
+// waited for.
+func TestReadOnly(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("readonly", dir, "tmpfs", 0, ""); err != nil {
+		t.Skipf("NOT TESTED: mount a disk: %v (needs root)", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	path := filepath.Join(dir, "test.db")
+	run(t, path, "create table t (oob_mark int)")
+	o, blk, _ := start(t, path, "t", plugin.Raw, marks(1)...)
+	remount := func(flags uintptr) {
+		if err := unix.Mount("readonly", dir, "tmpfs", unix.MS_REMOUNT|flags, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remount(unix.MS_RDONLY)
+	if err := o.Connect(t.Context()); err == nil || !strings.Contains(err.Error(), "read-only") {
+		t.Errorf("error %v, want that it is read-only", err)
+	}
+	if err := o.Write(t.Context(), blk); !errors.Is(err, plugin.ErrNotConnected) {
+		t.Errorf("error %v, want plugin.ErrNotConnected", err)
+	}
+	remount(0)
+	write(t, o, blk)
+	diff(t, []string{"1"}, read(t, path, "t", "oob_mark"))
+}
+
 // TestCorrupt: a database that was overwritten is an error to try again after.
 func TestCorrupt(t *testing.T) {
 	path := newDB(t, "create table t (oob_mark int)")
