@@ -579,6 +579,39 @@ func TestConvert(t *testing.T) {
 	wantLogemu(s)
 }
 
+// first is a configuration of ulogd 1.x without its header.
+const first = "nlgroup=7\nlogfile=DIR/log\nplugin=ulogd_BASE.so\nplugin=ulogd_LOGEMU.so\n[LOGEMU]\nfile=DIR/emu\nsyc=1"
+
+// A configuration of ulogd 1.x is known for one, and converts to one of ulogd 2 that
+// means the same.
+func TestFirst(t *testing.T) {
+	s := newStage(t, first)
+	check := finish(t, s.command("--check"))
+	if check.code != 0 || !strings.HasPrefix(check.stdout, "ulogd 1.x configuration\nstack ok: log1:") {
+		t.Errorf("%+v", check)
+	}
+	for _, want := range []string{
+		"ulogd.conf:8: [LOGEMU] \"syc\": unknown option, ignored as in 1.24; remove it, or use one of file, sync",
+		"log1: the kernel has no ULOG, so it listens to NFLOG group 7 in place of ULOG group 7; rules feed it by `iptables -A INPUT -j NFLOG --nflog-group 7",
+	} {
+		if !strings.Contains(check.stderr, want) {
+			t.Errorf("%s\nwant %s", check.stderr, want)
+		}
+	}
+	_, stacks, _ := strings.Cut(check.stdout, "\n")
+	for format, name := range map[string]string{"conf": "new.conf", "toml": "new.toml"} {
+		r := finish(t, s.command("--convert="+format))
+		write(t, s.path(name), r.stdout)
+		again := finish(t, s.command("-c", s.path(name), "--check"))
+		if r.code != 0 || again.code != 0 || again.stdout != stacks {
+			t.Errorf("%s: %+v\n%+v, want %s", format, r, again, stacks)
+		}
+	}
+	if r := finish(t, s.command("--convert=xml")); r.code != 1 || r.stderr != "--convert=xml: there are the formats toml and conf\n" {
+		t.Errorf("%+v", r)
+	}
+}
+
 // Every plugin can be asked what it is.
 func TestInfoOfAll(t *testing.T) {
 	list := finish(t, exec.Command(program, "--plugins"))

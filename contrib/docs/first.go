@@ -51,6 +51,8 @@ func firstOptions() string {
 		switch {
 		case o.Name == "plugin":
 			value = ""
+		case o.Name == "nflog_group":
+			value = "as `nlgroup`"
 		case o.Mandatory:
 			value = "none"
 		case value == "" && o.Number:

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/ulogd-go/ulogd/pkg/option"
 )
@@ -41,6 +40,9 @@ func (f *File) ReplaceULOG() []Replaced {
 			continue
 		}
 		source := s.Instances[0].Name
+		if n := f.ulogGroup(source); n < 1 || n > ulogGroups {
+			continue // which ULOG says
+		}
 		if !slices.ContainsFunc(done, func(r Replaced) bool { return r.Instance == source }) {
 			done = append(done, f.replaceSection(source))
 		}
@@ -69,47 +71,61 @@ func (f *File) rewrite(was, now string) {
 	f.Sections[global] = g
 }
 
-// Defaults of ULOG and of NFLOG.
+// ulogGroup is the group of an input ULOG.
+func (f *File) ulogGroup(name string) int {
+	for _, e := range f.Section(name).Entries {
+		if n, err := strconv.ParseInt(e.Value, 0, 32); e.Name == "nlgroup" && err == nil {
+			return int(n)
+		}
+	}
+	return ulogDefault
+}
+
+// Groups of ULOG, and sizes of NFLOG.
 const (
-	ulogGroup   = 32
+	ulogGroups  = 32
+	ulogDefault = 32
 	nflogBuffer = 8 << 20  // bytes that the receive buffer has by itself
 	nflogLimit  = 64 << 20 // up to which it grows
 )
 
 // replaceSection makes the options of an input ULOG those of NFLOG.
 func (f *File) replaceSection(name string) Replaced {
-	r := Replaced{Instance: name, Nlgroup: ulogGroup}
-	s := f.Section(name)
-	group := option.Entry{Name: "group"}
-	var others []option.Entry
-	for _, e := range s.Entries {
-		switch e.Name {
-		case "nlgroup":
-			if n, err := strconv.ParseInt(strings.TrimSpace(e.Value), 0, 32); err == nil && group.Line == 0 {
-				r.Nlgroup = int(n)
-				group.Line = e.Line
-			}
-		case "rmem":
-			n, err := strconv.ParseInt(e.Value, 0, 32)
-			if err != nil || n <= nflogBuffer {
-				continue
-			}
-			e.Name = "netlink_socket_buffer_size"
-			limit := option.Entry{Name: "netlink_socket_buffer_maxsize", Value: strconv.FormatInt(max(n, nflogLimit), 10), Line: e.Line}
-			others = append(others, e, limit)
-		default:
-			others = append(others, e)
-		}
-	}
+	r := Replaced{Instance: name, Nlgroup: f.ulogGroup(name)}
 	r.Group = r.Nlgroup
 	if f.nflogGroup != nil {
 		r.Group = *f.nflogGroup
 	}
-	group.Value = strconv.Itoa(r.Group)
-	s.Entries = append([]option.Entry{group}, others...)
+	s := f.Section(name)
+	group := option.Entry{Name: "group", Value: strconv.Itoa(r.Group), Line: s.Line}
+	entries := []option.Entry{group}
+	for _, e := range s.Entries {
+		switch e.Name {
+		case "nlgroup":
+			entries[0].Line = e.Line
+		case "rmem":
+			entries = append(entries, buffer(e)...)
+		default:
+			entries = append(entries, e)
+		}
+	}
+	s.Entries = entries
 	if _, ok := f.Sections[name]; !ok && f.order != nil {
 		f.order = append(f.order, name)
 	}
 	f.Sections[name] = s
 	return r
+}
+
+// buffer is the options of NFLOG for the size of ULOG's receive buffer, none if NFLOG
+// has more by itself.
+func buffer(rmem option.Entry) []option.Entry {
+	n, err := strconv.ParseInt(rmem.Value, 0, 32)
+	if err != nil || n <= nflogBuffer {
+		return nil
+	}
+	return []option.Entry{
+		{Name: "netlink_socket_buffer_size", Value: rmem.Value, Line: rmem.Line},
+		{Name: "netlink_socket_buffer_maxsize", Value: strconv.FormatInt(max(n, nflogLimit), 10), Line: rmem.Line},
+	}
 }

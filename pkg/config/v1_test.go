@@ -116,7 +116,7 @@ func TestV1Stacks(t *testing.T) {
 				"log1:ULOG,base1:BASE,op1:OPRINT",
 			},
 			sections: map[string][]string{
-				"log1":    {"nlgroup=32"},
+				"log1":    {"nlgroup=32", "rmem=131071", "bufsize=150000"},
 				"emu1":    {"file=/var/log/ulogd.syslogemu"},
 				"sys1":    {"generation=1", "facility=LOG_LOCAL3", "level=LOG_WARNING"},
 				"op1":     {"generation=1", "file=/var/log/ulog/pktlog.log"},
@@ -127,7 +127,7 @@ func TestV1Stacks(t *testing.T) {
 		},
 		"19-v0-flat-keywords": {
 			stacks:   []string{"log1:ULOG,base1:BASE,op1:OPRINT"},
-			sections: map[string][]string{"log1": {"nlgroup=1"}, "op1": {"generation=1", "file=/var/log/ulogd.pktlog"}, "mysql1": nil},
+			sections: map[string][]string{"log1": {"nlgroup=1", "rmem=131071", "bufsize=150000"}, "op1": {"generation=1", "file=/var/log/ulogd.pktlog"}, "mysql1": nil},
 			level:    5,
 		},
 	}

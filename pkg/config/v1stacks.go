@@ -94,11 +94,15 @@ func (t *v1Translator) values(section string, options []V1Option, s v1Section) (
 		if seen[o.Name] > 0 {
 			continue
 		}
+		text, said := o.Default, "an empty text"
+		if o.Mandatory && o.Number {
+			text, said = "0", "0"
+		}
 		if o.Mandatory {
-			t.r.warn(s.line, "%s %s: missing; 1.24 would take %s for it without a word; add it", where, o.Name, map[bool]string{false: "an empty text", true: "0"}[o.Number])
-			values = append(values, v1Value{o, map[bool]string{true: "0"}[o.Number], 0})
-		} else if o.Default != "" {
-			values = append(values, v1Value{o, o.Default, 0})
+			t.r.warn(s.line, "%s %s: missing; 1.24 would take %s for it without a word; add it", where, o.Name, said)
+		}
+		if o.Mandatory || text != "" {
+			values = append(values, v1Value{o, text, 0})
 		}
 	}
 	return values, nil

@@ -154,6 +154,25 @@ func TestFit(t *testing.T) {
 	}
 }
 
+// TestFitNatural: an IPv4 address is the number that people expect, as in ulogd 1.x.
+func TestFitNatural(t *testing.T) {
+	f := NewFitter(NewNotes(slog.New(slog.DiscardHandler), new(stats.Set)))
+	f.Natural = true
+	for _, tt := range []struct {
+		c    Column
+		want string
+	}{
+		{column("ip_saddr", unsigned(32)), "3221225985"},
+		{column("ip_saddr", signed(64, true)), "3221225985"},
+		{column("ip_saddr", chars(16, Unicode)), `"192.0.2.1"`},
+		{column("ip_saddr", class(Inet, 0)), `"192.0.2.1"`},
+	} {
+		if got := show(f.Fit(&tt.c, v4)); got != tt.want {
+			t.Errorf("%+v: %s, want %s", tt.c, got, tt.want)
+		}
+	}
+}
+
 // TestNotesWarnOnce: a flood of long prefixes is one warning.
 func TestNotesWarnOnce(t *testing.T) {
 	var log bytes.Buffer

@@ -2,6 +2,7 @@ package all
 
 import (
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -66,6 +67,9 @@ func goldenFirst(t *testing.T, dir string) {
 	rec := readRecording(t, dir)
 	ours := runOver(t, dir, rec, firstConfig)
 	mended := runOver(t, dir, rec, mendedConfig)
+	if diff := cmp.Diff(maskAll(ours), maskAll(runConverted(t, dir, rec))); diff != "" {
+		t.Errorf("the converted configuration writes something else (-original +converted):\n%s", diff)
+	}
 	var logemu, oprint strings.Builder
 	for i, l := range loggedIn(t, dir+"/packets.pcap") {
 		if l.isIPv4() {
@@ -97,11 +101,41 @@ func goldenFirst(t *testing.T, dir string) {
 	}
 }
 
-// runOver runs a configuration with a recording in the place of its source.
-func runOver(t *testing.T, dir string, rec recording, text string) map[string]string {
+// maskAll blanks what no two runs have in common.
+func maskAll(written map[string]string) map[string]string {
+	masked := map[string]string{}
+	for name, text := range written {
+		masked[name] = clock.ReplaceAllString(maskFirst(recording{}, text), "(clock)")
+	}
+	return masked
+}
+
+// runConverted runs firstConfig as --convert and --convert=conf write it, each time for
+// one of the outputs.
+func runConverted(t *testing.T, dir string, rec recording) map[string]string {
 	t.Helper()
-	out := t.TempDir()
-	f, err := config.Parse("ulogd.conf", []byte(strings.ReplaceAll(text, "DIR", out)))
+	written := map[string]string{}
+	for name, write := range map[string]func(*config.File, io.Writer) error{
+		"logemu.log": (*config.File).WriteConf,
+		"oprint.log": func(f *config.File, w io.Writer) error {
+			return f.WriteTOML(w, func(string) []option.Field { return nil })
+		},
+	} {
+		out := t.TempDir()
+		var b strings.Builder
+		if err := write(parseFirst(t, "ulogd.conf", strings.ReplaceAll(firstConfig, "DIR", out)), &b); err != nil {
+			t.Fatal(err)
+		}
+		file := map[string]string{"logemu.log": "ulogd.conf", "oprint.log": "ulogd.toml"}[name]
+		written[name] = runFile(t, dir, rec, parseFirst(t, file, b.String()), out)[name]
+	}
+	return written
+}
+
+// parseFirst reads a configuration as a kernel without ULOG needs it.
+func parseFirst(t *testing.T, name, text string) *config.File {
+	t.Helper()
+	f, err := config.Parse(name, []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,6 +143,19 @@ func runOver(t *testing.T, dir string, rec recording, text string) map[string]st
 		t.Error(w)
 	}
 	f.ReplaceULOG()
+	return f
+}
+
+// runOver runs a configuration with a recording in the place of its source.
+func runOver(t *testing.T, dir string, rec recording, text string) map[string]string {
+	t.Helper()
+	out := t.TempDir()
+	return runFile(t, dir, rec, parseFirst(t, "ulogd.conf", strings.ReplaceAll(text, "DIR", out)), out)
+}
+
+// runFile runs a configuration that writes into out.
+func runFile(t *testing.T, dir string, rec recording, f *config.File, out string) map[string]string {
+	t.Helper()
 	replay(t, f, dir, rec)
 	run(t, f, rec)
 	written := map[string]string{}

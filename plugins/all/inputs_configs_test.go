@@ -77,6 +77,7 @@ func unixSocketAndULOG(t *testing.T, f *field) {
 	}
 	hasMessage(t, f, "nu1: counters packets=1 ")
 	hasMessage(t, f, "sys1: counters rows=1 ")
+	hasMessage(t, f, "ulog1: the kernel has no ULOG, so it listens to NFLOG group 2 in place of ULOG group 2")
 	hasLine("ulog/syslogemu.log")(t, f)
 	connection(t, f.ns)
 	until(t, "a flow of NACCT", func() bool {

@@ -86,3 +86,24 @@ func TestReadsHeaders(t *testing.T) {
 		t.Errorf("BASE reads %d bytes of raw.pkt and %d of raw.pktlen, want %d and none", s.pkt, s.length, packet.HeaderBytes)
 	}
 }
+
+// TestFirst: with generation=1 there is a prefix, fragments are taken for headers, and
+// what is there of a header that is cut counts.
+func TestFirst(t *testing.T) {
+	fragment := logged(t, 2, 2048, "45000020 00010003 40110000 c0000202 c0000201  00010203 04050607")
+	cut := logged(t, 2, 2048, "45000028 00010000 40060000 c0000202 c0000201  9c400016 0000")
+	cut["oob.prefix"] = "p"
+	short := logged(t, 2, 2048, "45000028 0001")
+	got := plugintest.Filter(t, "BASE", plugintest.Options{"generation": "1"}, fragment, cut, short)
+	for i, want := range []plugintest.Event{
+		{"oob.prefix": "", "ip.fragoff": uint16(3), "udp.sport": uint16(1), "udp.dport": uint16(515), "udp.len": uint16(1029), "udp.csum": uint16(1543)},
+		{"oob.prefix": "p", "ip.id": uint16(1), "ip.protocol": uint8(6), "tcp.sport": uint16(40000), "tcp.dport": uint16(22), "tcp.seq": nil, "tcp.syn": nil},
+		{"oob.prefix": "", "ip.totlen": uint16(40), "ip.id": uint16(1), "ip.ttl": nil, "ip.protocol": nil},
+	} {
+		for name, v := range want {
+			if got[i][name] != v {
+				t.Errorf("event %d: %s is %v, want %v", i, name, got[i][name], v)
+			}
+		}
+	}
+}

@@ -130,6 +130,27 @@ func TestPrint(t *testing.T) {
 	}
 }
 
+// TestFirst has the text of ulogd 1.x; more of it is in plugins/all.
+func TestFirst(t *testing.T) {
+	f := func(e event, want string) {
+		t.Helper()
+		if got := plugintest.Filter(t, "PRINTPKT", plugintest.Options{"generation": "1"}, e)[0]["print"]; got != want {
+			t.Errorf("%q, want\n%q", got, want)
+		}
+	}
+	f(with(from, ip4, udp, event{"oob.mark": 5, "oob.uid": 7, "oob.gid": 7}), head+body4+"PROTO=UDP SPT=68 DPT=67 LEN=308 \n")
+	f(with(from, ip4, udp, event{"oob.prefix": "", "oob.family": 7}), head[3:]+body4+"PROTO=UDP SPT=68 DPT=67 LEN=308 \n")
+	f(with(from, ip4, event{"ip.protocol": 6}), head+body4+"PROTO=TCP SPT=0 DPT=0 SEQ=0 ACK=0 WINDOW=0 URGP=0 \n")
+	f(with(from, ip4, event{"ip.protocol": 132, "sctp.sport": 1}), head+body4+"PROTO=132 \n")
+	f(icmp(3, 4, nil), head+body4+"PROTO=ICMP TYPE=3 CODE=4 MTU=0 \n")
+	f(event{"oob.family": uint8(2)}, "IN= OUT= MAC= SRC=0.0.0.0 DST=0.0.0.0 LEN=0 TOS=00 PREC=0x00 TTL=0 ID=0 PROTO=0 \n")
+	f(with(from, ip6, udp, event{"ip6.nexthdr": 17}), head+body6+"PROTO=UDP SPT=68 DPT=67 LEN=308 \n")
+}
+
+func TestFirstDoesNotAllocate(t *testing.T) {
+	plugintest.Allocs(t, "PRINTPKT", plugintest.Options{"generation": "1"}, nil, with(from, ip4, tcp))
+}
+
 func TestPrintARP(t *testing.T) {
 	arp := event{"oob.protocol": 2054, "arp.saddr.str": "192.0.2.2", "arp.daddr.str": "192.0.2.1", "arp.shwaddr": []byte{2, 0, 0, 0, 0xbe, 0xef}}
 	const body = head + "SRC=192.0.2.2 DST=192.0.2.1 PROTO=ARP "

@@ -27,6 +27,16 @@ func patched(b []byte, at int, with byte) []byte {
 	return b
 }
 
+// TestFirst: in ulogd 1.x all packets pass.
+func TestFirst(t *testing.T) {
+	type e = plugintest.Event
+	events := []e{{"raw.pkt": segment(22, 0, "USER a ")}, {"raw.pkt": segment(21, 0, "USER a ")}, {"oob.mark": uint32(1)}}
+	got := plugintest.Filter(t, "PWSNIFF", plugintest.Options{"generation": "1"}, events...)
+	if len(got) != 3 || got[0]["pwsniff.user"] != nil || got[1]["pwsniff.user"] != "a" {
+		t.Errorf("%v, want three events, and a user in the second", got)
+	}
+}
+
 func TestPWSNIFF(t *testing.T) {
 	type e = plugintest.Event
 	none, gone := e{}, e(nil)

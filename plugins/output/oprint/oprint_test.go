@@ -203,3 +203,23 @@ func TestPipeLosesItsReader(t *testing.T) {
 		t.Errorf("%v, want ErrNotConnected", err)
 	}
 }
+
+// TestFirst: ulogd 1.x writes the keys that it has, the last one first.
+func TestFirst(t *testing.T) {
+	keys := []event.Key{
+		{Name: "local.time", Kind: event.U32}, {Name: "local.hostname", Kind: event.String}, {Name: "raw.pkt", Kind: event.Raw},
+		{Name: "raw.mac", Kind: event.Raw}, {Name: "oob.family", Kind: event.U8}, {Name: "oob.in", Kind: event.String},
+		{Name: "oob.prefix", Kind: event.String}, {Name: "ip.saddr", Kind: event.Addr}, {Name: "udp.sport", Kind: event.U16},
+		{Name: "icmp.type", Kind: event.U8}, {Name: "ip6.hoplimit", Kind: event.U8}, {Name: "pwsniff.user", Kind: event.String}, {Name: "ip.saddr.str", Kind: event.String},
+	}
+	e := plugintest.Event{
+		"local.time": uint32(9), "local.hostname": "fw1", "raw.pkt": []byte{0x45}, "raw.mac": []byte{2, 0, 0xab}, "oob.family": uint8(2), "oob.in": "",
+		"oob.prefix": "p", "ip.saddr": netip.MustParseAddr("192.0.2.1"), "udp.sport": uint16(53), "icmp.type": uint8(8), "pwsniff.user": "u", "ip.saddr.str": "x",
+	}
+	const want = "===>PACKET BOUNDARY\npwsniff.user=u\nudp.sport=53\nicmp.type=8\nip.saddr=192.0.2.1\noob.in=\noob.prefix=p\nraw.pkt=\nraw.mac=02:00:ab\nlocal.hostname=fw1\nlocal.time=9\n"
+	rows := plugintest.Output(t, "OPRINT", plugintest.Options{"generation": "1"}, keys, e)
+	if diff := cmp.Diff(want, string(rows[0])); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	plugintest.Allocs(t, "OPRINT", plugintest.Options{"generation": "1"}, keys, e)
+}

@@ -365,3 +365,17 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("connect: %v, want ENOSPC as a reason to try again", err)
 	}
 }
+
+// TestFirstFileHeader: ulogd 1.x has another length, and no zone.
+func TestFirstFileHeader(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ulogd.pcap")
+	run := plugintest.Bench{
+		Plugin: "PCAP", Options: plugintest.Options{"file": path, "generation": "1"}, Keys: keys,
+		Env: func(env *plugin.Env) { env.Zone = time.FixedZone("", 19800) },
+	}.Start(t)
+	connect(t, run.Output(t))
+	t.Cleanup(func() { _ = run.Output(t).Close() })
+	want := header(0)
+	binary.NativeEndian.PutUint32(want[16:], 65535)
+	check(t, path, want)
+}

@@ -49,6 +49,18 @@ func TestEncode(t *testing.T) {
 			events: []plugintest.Event{{"print": "a\n"}},
 			want:   []string{fmt.Sprintf("<15>Nov 23 13:27:13 ulogd[%d]: a\n", pid)},
 		},
+		{
+			name:   "ulogd 1.x, of which the default is kern.notice",
+			opts:   plugintest.Options{"generation": "1"},
+			events: []plugintest.Event{{"print": "FW-DROP: IN=eth0 \n"}},
+			want:   []string{fmt.Sprintf("<5>Nov 23 13:27:13 ulogd[%d]:  FW-DROP: IN=eth0 \n", pid)},
+		},
+		{
+			name:   "ulogd 1.x, LOG_LOCAL3 and LOG_WARNING",
+			opts:   plugintest.Options{"generation": "1", "facility": "LOG_LOCAL3", "level": "LOG_WARNING"},
+			events: []plugintest.Event{{"print": "a\n"}},
+			want:   []string{fmt.Sprintf("<156>Nov 23 13:27:13 ulogd[%d]:  a\n", pid)},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
