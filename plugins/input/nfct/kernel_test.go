@@ -25,7 +25,7 @@ import (
 func host(t *testing.T) *lab.NS {
 	t.Helper()
 	ns := lab.Test(t)
-	for name, value := range map[string]string{"acct": "1", "timestamp": "1", "events": "1"} {
+	for name, value := range map[string]string{"acct": "1", "timestamp": "1", "events": "1", "udp_timeout": "600"} {
 		if err := ns.Sysctl("net.netfilter.nf_conntrack_"+name, value); err != nil {
 			t.Fatal(err)
 		}
