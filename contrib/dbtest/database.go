@@ -36,7 +36,13 @@ var numbers atomic.Int64
 func (s *Server) Database(t testing.TB) *Database {
 	t.Helper()
 	name := fmt.Sprintf("test%d", numbers.Add(1))
-	d := &Database{Server: s, Name: name, User: name, Password: "pa'ss \\" + name}
+	return s.Named(t, name, name, "pa'ss \\"+name)
+}
+
+// Named is the same for a configuration that has the names already.
+func (s *Server) Named(t testing.TB, name, user, password string) *Database {
+	t.Helper()
+	d := &Database{Server: s, Name: name, User: user, Password: password}
 	admin, err := s.open("")
 	if err != nil {
 		t.Fatal(err)

@@ -312,7 +312,7 @@ func (r *runner) deliver(ctx context.Context, blk *queue.Block) error {
 func (r *runner) attempt(ctx context.Context, blk *queue.Block) (left *queue.Block, err error) {
 	if !r.connected {
 		if err := r.reconnect(ctx); err != nil {
-			return blk, fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
+			return blk, err
 		}
 	}
 	left = r.unsettled(blk)

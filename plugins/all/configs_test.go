@@ -47,7 +47,13 @@ func startField(t *testing.T, ns *lab.NS, program, conf, files string) *field {
 		t.Fatal(err)
 	}
 	go func() { _ = f.cmd.Wait(); close(f.done) }()
-	t.Cleanup(func() { _ = f.cmd.Process.Kill(); <-f.done })
+	t.Cleanup(func() {
+		_ = f.cmd.Process.Kill()
+		<-f.done
+		if t.Failed() {
+			t.Logf("the daemon said:\n%s", &f.log)
+		}
+	})
 	return f
 }
 
@@ -186,13 +192,6 @@ func TestConfigsFromTheField(t *testing.T) {
 				tt.files(t, files)
 			}
 			f := startField(t, ns, program, configPath(t, tt.conf), files)
-			defer func() {
-				if t.Failed() {
-					_ = f.cmd.Process.Kill()
-					<-f.done
-					t.Logf("the daemon said:\n%s", &f.log)
-				}
-			}()
 			packetTo(t, ns, tt.groups)
 			tt.check(t, f)
 			f.stop(t)
