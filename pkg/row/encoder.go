@@ -2,6 +2,8 @@ package row
 
 import (
 	"encoding/hex"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
@@ -44,6 +46,42 @@ func (e *Encoder) Bind(b *event.Binder, columns []string, done func()) {
 		e.keep(declared)
 		done()
 	})
+}
+
+// BindAll makes a column of each key that is published, for a table that can't be
+// looked at yet. An address has columns for each of its forms. Left out is what is as
+// long as a packet.
+func (e *Encoder) BindAll(b *event.Binder, done func()) {
+	var keys []event.Bound
+	b.All(&keys, func(k event.Key) bool { return k.Kind != event.Raw || k.Name == "raw.mac" })
+	b.After(func() {
+		e.keep(e.columnsOf(keys))
+		done()
+	})
+}
+
+// columnsOf are the columns that could take the values of keys, and the constants.
+func (e *Encoder) columnsOf(keys []event.Bound) (all []field) {
+	seen := map[string]bool{}
+	add := func(key string, slot event.Slot) {
+		if !seen[key] {
+			seen[key] = true
+			all = append(all, field{column: strings.ReplaceAll(key, ".", "_"), key: key, slot: slot})
+		}
+	}
+	for _, k := range keys {
+		add(k.Name, k.Slot)
+	}
+	for _, k := range keys {
+		if k.Kind == event.Addr {
+			add(k.Name+".str", k.Slot)
+			add(k.Name+".bin", k.Slot)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(e.Constants)) {
+		add(key, event.Absent)
+	}
+	return all
 }
 
 // Key is the name of the key that a column takes.

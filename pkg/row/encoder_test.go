@@ -50,14 +50,21 @@ func (k *keys) fill(b *event.Batch) {
 	e.Set(k.slots[7], event.I32, uint64(minus))
 }
 
-// table is an output with some columns.
+// table is an output with some columns, or with all that it might have if they are nil.
 type table struct {
 	Encoder
 	columns []string
 	bound   int
 }
 
-func (o *table) Bind(b *event.Binder) { o.Encoder.Bind(b, o.columns, func() { o.bound++ }) }
+func (o *table) Bind(b *event.Binder) {
+	done := func() { o.bound++ }
+	if o.columns == nil {
+		o.BindAll(b, done)
+	} else {
+		o.Encoder.Bind(b, o.columns, done)
+	}
+}
 
 func open(t testing.TB, o *table) *event.Batch {
 	t.Helper()
@@ -106,6 +113,25 @@ func TestEncode(t *testing.T) {
 	o.Encode(&blk, b.Rows())
 	want = []string{"6:64726f70", "-", "3:4294967295", "4:167772161", "5:20010db8000000000000000000000002",
 		"8:00000000000000000000ffff0a000001", "1:1", "7:000c", "2:-3", "6:667731", "-"}
+	if diff := cmp.Diff(want, show(t, blk.Row(0))); diff != "" {
+		t.Errorf("row (-want +got):\n%s", diff)
+	}
+}
+
+// Of a table that can't be looked at, each column that it might have is filled.
+func TestBindAll(t *testing.T) {
+	o := &table{}
+	o.Constants = map[string]string{"local.hostname": "fw1"}
+	b := open(t, o)
+	want := strings.Fields("oob_prefix oob_mark ip_saddr ip_daddr ip_saddr_bin tcp_syn raw_mac n nothing ip_saddr_str ip_daddr_str ip_daddr_bin local_hostname")
+	if diff := cmp.Diff(want, Columns(o.Layout())); diff != "" || o.bound != 1 {
+		t.Errorf("layout, after %d calls (-want +got):\n%s", o.bound, diff)
+	}
+	var blk queue.Block
+	o.Encode(&blk, b.Rows())
+	addr4, addr6 := "4:167772161", "5:20010db8000000000000000000000002"
+	want = []string{"6:64726f70", "3:4294967295", addr4, addr6, "8:00000000000000000000ffff0a000001", "1:1", "7:000c", "2:-3", "-",
+		addr4, addr6, addr6, "6:667731"}
 	if diff := cmp.Diff(want, show(t, blk.Row(0))); diff != "" {
 		t.Errorf("row (-want +got):\n%s", diff)
 	}

@@ -62,7 +62,6 @@ type Output struct {
 	batch  queue.Batching
 	wait   time.Duration // for connecting
 	table  string
-	form   string // of addresses in the columns that the table's name implies
 
 	generation plugin.Generation
 
@@ -71,17 +70,17 @@ type Output struct {
 	retain  retention.Worker
 
 	mu    sync.Mutex
-	names []string        // of the table's columns as last seen, kept, or implied
+	names []string        // of the table's columns as last seen, or kept; nil if they are not known
 	auto  map[string]bool // columns that need no key; nil if the table was not seen
+	asked bool            // the table was looked at, or could not be
 }
 
-// NewOutput makes an output. Form is that of the columns with addresses in the
-// engine's own schema, "bin" or "str".
-func NewOutput(engine Engine, o Options, x Extra, form string, env *plugin.Env) (*Output, error) {
+// NewOutput makes an output.
+func NewOutput(engine Engine, o Options, x Extra, env *plugin.Env) (*Output, error) {
 	if err := Check(o, x); err != nil {
 		return nil, err
 	}
-	out := &Output{engine: engine, env: env, table: o.Table, form: form, wait: o.Timeout()}
+	out := &Output{engine: engine, env: env, table: o.Table, wait: o.Timeout()}
 	out.queue, out.batch = Delivery(o, x)
 	out.generation = x.Generation
 	out.encoder.Constants = Constants(x.Generation, env)
@@ -98,18 +97,27 @@ func (o *Output) Queue() (queue.Options, queue.Batching) { return o.queue, o.bat
 
 // Bind declares the keys of the table's columns as optional. At first it looks
 // at the table. If that can't be done, the columns are those that it had when it
-// was last seen, or those that its name implies, until it can.
+// was last seen, or all that it might have, until it can.
 func (o *Output) Bind(b *event.Binder) {
 	if o.env.Source == nil {
 		return // to be described, not run
 	}
+	if names := o.columns(); names != nil {
+		o.encoder.Bind(b, names, o.bound)
+	} else {
+		o.encoder.BindAll(b, o.bound)
+	}
+}
+
+// columns are those of the table, as far as is known.
+func (o *Output) columns() []string {
 	o.mu.Lock()
-	names := o.names
+	names, asked := o.names, o.asked
 	o.mu.Unlock()
-	if names == nil {
+	if !asked {
 		names = o.discover()
 	}
-	o.encoder.Bind(b, names, o.bound)
+	return names
 }
 
 // lookTime is how long the start of the daemon may take for a server that does
@@ -126,18 +134,10 @@ func (o *Output) discover() []string {
 		o.learn(columns)
 		return Names(columns)
 	}
-	names := o.kept()
-	switch {
-	case names != nil:
-	case o.generation == plugin.First:
-		names = FirstColumns
-	default:
-		names = Implied(o.table, o.form)
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.names = names
-	return names
+	o.names, o.asked = o.kept(), true
+	return o.names
 }
 
 func (o *Output) look(ctx context.Context) ([]Column, error) {
@@ -160,7 +160,7 @@ func (o *Output) learn(columns []Column) (changed bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	changed = !slices.Equal(names, o.names)
-	o.names, o.auto = names, auto
+	o.names, o.auto, o.asked = names, auto, true
 	return changed
 }
 

@@ -42,30 +42,6 @@ func WithForm(columns []string, form string) []string {
 	return with
 }
 
-// FirstColumns are the columns of the table of ulogd 1.x that have a key there.
-//
-// See reference page "schemas", section 1.2.
-var FirstColumns = strings.Fields(`raw_mac oob_time_sec oob_time_usec oob_prefix oob_mark oob_in oob_out
-	ip_saddr ip_daddr ip_protocol ip_tos ip_ttl ip_totlen ip_ihl ip_csum ip_id ip_fragoff
-	tcp_sport tcp_dport tcp_seq tcp_ackseq tcp_window tcp_urg tcp_urgp tcp_ack tcp_psh tcp_rst tcp_syn tcp_fin
-	udp_sport udp_dport udp_len icmp_type icmp_code icmp_echoid icmp_echoseq icmp_gateway icmp_fragmtu
-	pwsniff_user pwsniff_pass ahesp_spi`)
-
-// Implied is the columns that a table of that name has, as far as names tell,
-// for a server that can't be asked. Form is that of the engine's addresses.
-func Implied(table, form string) []string {
-	switch strings.ToLower(table) {
-	case "conntrack", "ulog2_ct":
-		if form == "str" {
-			return append(WithForm(FlowColumns, form), "ct_event")
-		}
-		return WithForm(FlowColumns, form)
-	case "nfacct":
-		return SumColumns
-	}
-	return WithForm(PacketColumns, form)
-}
-
 // Part is a base table of the relational schema, with what a packet has for it.
 type Part struct {
 	Table   string

@@ -92,21 +92,6 @@ func TestRelationalRows(t *testing.T) {
 	}
 }
 
-func TestImplied(t *testing.T) {
-	f := func(table, form, first, last string, n int) {
-		t.Helper()
-		got := Implied(table, form)
-		if len(got) != n || got[0] != first || got[n-1] != last || strings.Contains(strings.Join(got, " "), "*") {
-			t.Errorf("Implied(%q, %q) = %q", table, form, got)
-		}
-	}
-	f("ulog", "bin", "oob_time_sec", "sctp_csum", 59)
-	f("ulog2", "str", "oob_time_sec", "sctp_csum", 59)
-	f("conntrack", "bin", "oob_family", "flow_end_usec", 22)
-	f("ulog2_ct", "str", "oob_family", "ct_event", 23)
-	f("nfacct", "str", "sum_name", "oob_time_usec", 5)
-}
-
 func TestCheck(t *testing.T) {
 	good := Defaults
 	good.Table, good.Procedure = "ulog", "INSERT"

@@ -46,9 +46,9 @@ func open(o options, env *plugin.Env) (plugin.Output, error) {
 	}
 	switch kind := o.DBType; {
 	case kind == "pgsql", kind == "" && env.Source == nil: // to be described, not run
-		return server(o.postgres(env), o, "str", env)
+		return server(o.postgres(env), o, env)
 	case kind == "mysql":
-		return server(o.mysql(env), o, "bin", env)
+		return server(o.mysql(env), o, env)
 	case kind == "sqlite3":
 		return o.sqlite(env)
 	}
@@ -57,8 +57,8 @@ func open(o options, env *plugin.Env) (plugin.Output, error) {
 
 // server is the output over an engine. Columns are in lower case for libdbi, so
 // their keys are.
-func server(e sqldb.Engine, o options, form string, env *plugin.Env) (plugin.Output, error) {
-	out, err := sqldb.NewOutput(e, o.Options, o.Extra, form, env)
+func server(e sqldb.Engine, o options, env *plugin.Env) (plugin.Output, error) {
+	out, err := sqldb.NewOutput(e, o.Options, o.Extra, env)
 	if err != nil {
 		return nil, err
 	}

@@ -35,5 +35,5 @@ func open(o options, env *plugin.Env) (plugin.Output, error) {
 		Table: o.Table, Procedure: o.Procedure, Ledger: o.Ledger, Direct: o.Direct, Generation: o.Generation,
 		Source: env.Hostname + "/" + env.Queue, Login: o.Login, Log: env.Log, Stats: env.Stats,
 	})
-	return sqldb.NewOutput(engine, o.Options, o.Extra, "bin", env)
+	return sqldb.NewOutput(engine, o.Options, o.Extra, env)
 }

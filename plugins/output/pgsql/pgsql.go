@@ -38,5 +38,5 @@ func open(o options, env *plugin.Env) (plugin.Output, error) {
 		Schema: o.Schema, Table: o.Table, Procedure: o.Procedure, Ledger: o.Ledger, Direct: o.Direct, Generation: o.Generation,
 		Source: env.Hostname + "/" + env.Queue, Login: o.Login, Log: env.Log, Stats: env.Stats,
 	})
-	return sqldb.NewOutput(engine, o.Options, o.Extra, "str", env)
+	return sqldb.NewOutput(engine, o.Options, o.Extra, env)
 }
