@@ -127,7 +127,7 @@ func (f *field) openFiles(t *testing.T, name string) (n int) {
 // TestConfigsFromTheField runs configurations of the shapes that are in use, as
 // they are, and checks that they do what their table says.
 func TestConfigsFromTheField(t *testing.T) {
-	program := buildOurs(t)
+	program, first := buildOurs(t), new(firstLog)
 	tests := []struct {
 		conf   string
 		groups []uint16
@@ -168,7 +168,7 @@ func TestConfigsFromTheField(t *testing.T) {
 			hasMessage(t, f, "[global] bufsize: unknown option, ignored")
 		}},
 		{conf: "16-v1-stock-logemu", groups: []uint16{1}, check: hasFirstLine("ulogd.syslogemu")},
-		{conf: "18-v1-many-outputs-loose-syntax", groups: []uint16{32}, files: firstFiles, check: func(t *testing.T, f *field) {
+		{conf: "18-v1-many-outputs-loose-syntax", groups: []uint16{32}, files: first.files, check: func(t *testing.T, f *field) {
 			hasFirstLine("ulogd.syslogemu")(t, f)
 			hasFirstRecord("ulog/pktlog.log")(t, f)
 			isCapture(t, f.path("ulog/pkts.pcap"))
@@ -176,7 +176,7 @@ func TestConfigsFromTheField(t *testing.T) {
 				t.Errorf("packets of up to %d bytes, want 65535", binary.NativeEndian.Uint32(data[16:]))
 			}
 			hasFirstRow(t, f, "ulog/pkts.db")
-			hasFirstMessage(t)
+			first.hasMessage(t)
 		}},
 		{conf: "19-v0-flat-keywords", groups: []uint16{1}, check: hasFirstRecord("ulogd.pktlog")},
 		{conf: "17-v1-mysql-local-pwsniff", groups: []uint16{3}, check: func(t *testing.T, f *field) {

@@ -68,11 +68,11 @@ const firstSQLite = `CREATE TABLE ulog (raw_mac VARCHAR(80), oob_time_sec INT UN
 	udp_len SMALLINT UNSIGNED, icmp_type TINYINT UNSIGNED, icmp_code TINYINT UNSIGNED, icmp_echoid SMALLINT UNSIGNED,
 	icmp_echoseq SMALLINT UNSIGNED, icmp_gateway INT UNSIGNED, icmp_fragmtu SMALLINT UNSIGNED)`
 
-// syslogd is the socket of the system's log in configuration 18.
-var syslogd *net.UnixConn
+// firstLog is in the place of the system's log, in configuration 18.
+type firstLog struct{ conn *net.UnixConn }
 
-// firstFiles makes the database and the socket of configuration 18.
-func firstFiles(t *testing.T, dir string) {
+// files makes the database and the socket of the configuration.
+func (l *firstLog) files(t *testing.T, dir string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(dir, "pkts.db"))
 	if err != nil {
@@ -82,21 +82,20 @@ func firstFiles(t *testing.T, dir string) {
 	if _, err := db.Exec(firstSQLite); err != nil {
 		t.Fatal(err)
 	}
-	if syslogd, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "log"), Net: "unixgram"}); err != nil {
+	if l.conn, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "log"), Net: "unixgram"}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { syslogd.Close() })
+	t.Cleanup(func() { l.conn.Close() })
 }
 
-// hasFirstMessage waits for the packet's message to the system's log: local3.warning
-// is 156.
-func hasFirstMessage(t *testing.T) {
+// hasMessage waits for the packet's message: local3.warning is 156.
+func (l *firstLog) hasMessage(t *testing.T) {
 	t.Helper()
-	if err := syslogd.SetReadDeadline(time.Now().Add(15 * time.Second)); err != nil {
+	if err := l.conn.SetReadDeadline(time.Now().Add(15 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	message := make([]byte, 1024)
-	n, err := syslogd.Read(message)
+	n, err := l.conn.Read(message)
 	if err != nil {
 		t.Fatal(err)
 	}
