@@ -16,6 +16,7 @@ import (
 	_ "github.com/ulogd-go/ulogd/plugins/filter/hwhdr"
 	_ "github.com/ulogd-go/ulogd/plugins/filter/ifindex"
 	_ "github.com/ulogd-go/ulogd/plugins/filter/ip2str"
+	_ "github.com/ulogd-go/ulogd/plugins/filter/local"
 	_ "github.com/ulogd-go/ulogd/plugins/filter/pwsniff"
 	"github.com/ulogd-go/ulogd/schema"
 )
