@@ -45,7 +45,7 @@ var V1Globals = []V1Option{
 	{Name: "nlgroup", Flat: "nlgroup", Number: true, Default: "32", To: "[log1] nlgroup", Doc: "without ULOG in the kernel the number of the NFLOG group; outside 1 to 32 an error, where 1.24 received nothing"},
 	{Name: "logfile", Flat: "logfile", Default: "/var/log/ulogd.log", To: "[global] logfile"},
 	{Name: "loglevel", Flat: "loglevel", Number: true, Default: "5", To: "[global] loglevel"},
-	{Name: "rmem", Flat: "rmem", Number: true, Default: "131071", To: "[log1] rmem", Doc: "with NFLOG a least size, as that takes 8 MiB by itself and grows to 64 MiB"},
+	{Name: "rmem", Flat: "rmem", Number: true, Default: "131071", To: "[log1] rmem", Doc: "with NFLOG a least size, as that takes 64 MiB by itself and grows to 128 MiB"},
 	{Name: "bufsize", Flat: "bufsize", Number: true, Default: "150000", To: "[log1] bufsize"},
 	{Name: "plugin", Flat: "plugin", To: "a stack for each output", Doc: "only the name of the file counts, and it need not exist; a name that is not in this table is reported and skipped"},
 	{Name: "nflog_group", Number: true, To: "[log1] group", Doc: "new: the NFLOG group to listen to if the kernel has no ULOG, in place of nlgroup"},

@@ -26,8 +26,8 @@ type options struct {
 	SeqLocal     bool      `toml:"seq_local" doc:"publish oob.seq.local, which counts the packets of the group"`
 	SeqGlobal    bool      `toml:"seq_global" doc:"publish oob.seq.global, which counts the packets of all groups"`
 	Label        int       `toml:"numeric_label" doc:"value of raw.label, cut to 8 bits"`
-	SocketSize   int       `toml:"netlink_socket_buffer_size" doc:"bytes of the socket's receive buffer at start; 0 stands for 8 MiB"`
-	SocketMax    int       `toml:"netlink_socket_buffer_maxsize" doc:"bytes up to which the receive buffer grows when packets are lost; 0 stands for 64 MiB if netlink_socket_buffer_size is 0 too, else for no growth"`
+	SocketSize   int       `toml:"netlink_socket_buffer_size" doc:"bytes of the socket's receive buffer at start; 0 stands for 64 MiB"`
+	SocketMax    int       `toml:"netlink_socket_buffer_maxsize" doc:"bytes up to which the receive buffer grows when packets are lost; 0 stands for 128 MiB if netlink_socket_buffer_size is 0 too, else for no growth"`
 	QThreshold   uint32    `toml:"netlink_qthreshold" doc:"packets that the kernel gathers before it sends a datagram; 0 stands for 256"`
 	QTimeout     uint32    `toml:"netlink_qtimeout" doc:"how long the kernel gathers at most, in 1/100 s; 0 stands for 5"`
 	Conntrack    bool      `toml:"attach_conntrack" doc:"have the kernel attach what connection tracking knows, as key ct"`
@@ -65,14 +65,17 @@ func (c copyRange) MarshalText() ([]byte, error) {
 }
 
 // Defaults of what ulogd leaves to the kernel. With the kernel's own, a lone
-// packet would wait for a second, and a flood would come in small datagrams.
+// packet would wait for a second, and a flood would come in small datagrams. The
+// receive buffer has room for a burst of 200,000 packets, since a database server on
+// the same machine may keep the processors from the daemon: with 8 MiB a third of
+// them was lost.
 // See README.md for the measurements.
 const (
 	defaultQThreshold   = 256
 	defaultQTimeout     = 5 // 1/100 s
 	defaultDatagramSize = 64 << 10
-	defaultSocketSize   = 8 << 20
-	defaultSocketMax    = 64 << 20
+	defaultSocketSize   = 64 << 20
+	defaultSocketMax    = 128 << 20
 )
 
 // group is the configuration of the kernel's side, of which each packet is
