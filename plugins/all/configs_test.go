@@ -151,8 +151,12 @@ func TestConfigsFromTheField(t *testing.T) {
 			until(t, "a JSON object", func() bool { return isJSON(lines(f.path("ulogd.json")), 1) })
 		}},
 		{conf: "11-sqlite-several-tables", groups: []uint16{10, 11, 20}, files: tables, check: func(t *testing.T, f *field) {
-			until(t, "two rows in mainlog", func() bool { return rows(t, f.path("ulog/main.db"), "mainlog") == 2 })
-			until(t, "a row in bootlog", func() bool { return rows(t, f.path("ulog/boot.db"), "bootlog") == 1 })
+			until(t, "two rows in mainlog", func() bool { return rows(t, f.path("ulog/main.db"), "mainlog", fieldPacket) == 2 })
+			until(t, "a row in bootlog", func() bool { return rows(t, f.path("ulog/boot.db"), "bootlog", fieldPacket) == 1 })
+			connection(t, f.ns)
+			until(t, "a connection that has ended in ulog_ct", func() bool {
+				return rows(t, f.path("ulog/flow.db"), "ulog_ct", "flow_end_sec > 0 AND orig_ip_protocol = 17 AND orig_l4_dport = 9") == 1
+			})
 		}},
 		{conf: "12-pcap-per-rule", groups: []uint16{1000, 1001, 1002}, check: func(t *testing.T, f *field) {
 			for _, name := range []string{"0A000010", "0A000020", "0A000030"} {
@@ -279,21 +283,28 @@ func isCapture(t *testing.T, path string) {
 // tables makes the databases of configuration 11.
 func tables(t *testing.T, dir string) {
 	t.Helper()
-	for file, table := range map[string]string{"main.db": "mainlog", "boot.db": "bootlog"} {
+	const packets = "(oob_prefix TEXT, ip_saddr_str TEXT, udp_dport INTEGER, mac_str TEXT)"
+	for file, table := range map[string]string{
+		"main.db": "mainlog " + packets, "boot.db": "bootlog " + packets,
+		"flow.db": "ulog_ct (flow_start_sec INTEGER, flow_end_sec INTEGER, orig_ip_protocol INTEGER, orig_l4_dport INTEGER)",
+	} {
 		db, err := sql.Open("sqlite", filepath.Join(dir, file))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer db.Close()
-		if _, err := db.Exec("CREATE TABLE " + table + " (oob_prefix TEXT, ip_saddr_str TEXT, udp_dport INTEGER, mac_str TEXT)"); err != nil {
+		if _, err := db.Exec("CREATE TABLE " + table); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// rows counts the packet's rows, in a copy: SQLite would follow the link to the
+// fieldPacket is what a row of the packet has.
+const fieldPacket = "oob_prefix = 'field: ' AND ip_saddr_str = '127.0.0.1' AND udp_dport = 4711"
+
+// rows counts the rows that are so, in a copy: SQLite would follow the link to the
 // daemon's root and look in ours.
-func rows(t *testing.T, path, table string) (n int) {
+func rows(t *testing.T, path, table, so string) (n int) {
 	t.Helper()
 	copied := filepath.Join(t.TempDir(), "copy.db")
 	data, err := os.ReadFile(path)
@@ -308,8 +319,7 @@ func rows(t *testing.T, path, table string) (n int) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	err = db.QueryRow("SELECT count(*) FROM " + table +
-		" WHERE oob_prefix = 'field: ' AND ip_saddr_str = '127.0.0.1' AND udp_dport = 4711").Scan(&n)
+	err = db.QueryRow("SELECT count(*) FROM " + table + " WHERE " + so).Scan(&n)
 	if err != nil {
 		t.Logf("%s: %v", table, err) // perhaps it was copied in the middle of a transaction
 	}
