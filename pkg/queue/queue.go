@@ -38,8 +38,10 @@ type Queue struct {
 	layout   string
 	tail     *Block // being filled
 	born     time.Time
-	begun    int      // rows in the tail before Begin
-	full     []*Block // due, oldest first
+	grown    time.Time // when rows last came into a tail that is the rest of a burst
+	burst    bool      // the block before the tail was full
+	begun    int       // rows in the tail before Begin
+	full     []*Block  // due, oldest first
 	free     []*Block
 	bytes    int    // in full
 	spilled  bool   // rows go to disk only, until the consumer has come to their end
@@ -225,7 +227,9 @@ func (q *Queue) End(p Progress) bool {
 	wake := q.begun == 0
 	if q.tail.Rows() >= q.batching.Rows || len(q.tail.Data) >= q.batching.Bytes {
 		q.seal()
-		wake = true
+		q.burst, wake = true, true
+	} else if q.burst {
+		q.grown = time.Now()
 	}
 	if wake {
 		signal(q.due)
@@ -340,8 +344,9 @@ func (q *Queue) next() (b *Block, wait time.Duration) {
 	}
 	wait = idle
 	if q.tail.Rows() > 0 && len(q.full) == 0 {
-		if wait = q.batching.Age - time.Since(q.born); wait <= 0 || q.closed {
+		if wait = q.untilDue(); wait <= 0 || q.closed {
 			q.seal()
+			q.burst = false
 		}
 	}
 	if len(q.full) > 0 {
@@ -358,6 +363,20 @@ func (q *Queue) next() (b *Block, wait time.Duration) {
 	}
 	return nil, wait
 }
+
+// untilDue is how long the tail has to wait if it does not grow. The rest of a burst
+// is not worth waiting for others: behind a full block the tail is due at the first
+// pause, which costs at most one small block for each full one.
+func (q *Queue) untilDue() time.Duration {
+	wait := q.batching.Age - time.Since(q.born)
+	if q.burst {
+		wait = min(wait, q.batching.Age/pauses-time.Since(q.grown))
+	}
+	return wait
+}
+
+// pauses is how many pauses that end a burst an Age has.
+const pauses = 64
 
 // fetch reads a block from disk. It is nil if the end was reached: then memory
 // follows.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -78,8 +79,8 @@ func TestBatching(t *testing.T) {
 	}{
 		{"at once", Batching{}, [][]string{{"a"}, {"b"}}, [][]string{{"a", "b"}}, 0},
 		{"by age", Batching{Age: time.Second}, [][]string{{"a"}, {"b"}}, [][]string{{"a", "b"}}, time.Second},
-		{"by rows", Batching{Rows: 2, Age: time.Minute}, [][]string{{"a"}, {"b"}, {"c"}}, [][]string{{"a", "b"}, {"c"}}, time.Minute},
-		{"by bytes", Batching{Bytes: 3, Age: time.Minute}, [][]string{{"aa"}, {"b"}, {"cccc"}, {"d"}}, [][]string{{"aa", "b"}, {"cccc"}, {"d"}}, time.Minute},
+		{"by rows", Batching{Rows: 2, Age: time.Minute}, [][]string{{"a"}, {"b"}, {"c"}}, [][]string{{"a", "b"}, {"c"}}, time.Minute / pauses},
+		{"by bytes", Batching{Bytes: 3, Age: time.Minute}, [][]string{{"aa"}, {"b"}, {"cccc"}, {"d"}}, [][]string{{"aa", "b"}, {"cccc"}, {"d"}}, time.Minute / pauses},
 		{"one event with many rows stays whole", Batching{Rows: 2, Age: time.Minute}, [][]string{{"a", "b", "c"}}, [][]string{{"a", "b", "c"}}, 0},
 		{"no rows make no block", Batching{Rows: 1, Age: time.Minute}, [][]string{{}, {"a"}}, [][]string{{"a"}}, 0},
 	}
@@ -121,6 +122,45 @@ func TestAgeIsThatOfTheFirstRow(t *testing.T) {
 			t.Errorf("%d rows after %v, want 3 after 1.4s", len(rows), time.Since(start))
 		}
 	})
+}
+
+// TestRestOfBurst has rows follow a full block at a steady pace, and then no more.
+func TestRestOfBurst(t *testing.T) {
+	const pause = 10 * time.Millisecond
+	type block struct {
+		rows int
+		at   time.Duration
+	}
+	tests := []struct {
+		name string
+		pace time.Duration // of the four rows that follow
+		want []block
+	}{
+		{"faster than a pause", pause / 2, []block{{5, 0}, {4, 3 * pause}}},
+		{"slower than a pause", 2 * pause, []block{{5, 0}, {1, 3 * pause}, {3, 4*pause + pauses*pause}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := newQueue(Defaults, Batching{Rows: 5, Age: pauses * pause})
+				start := time.Now()
+				offer(q, "a", "b", "c", "d", "e")
+				go func() {
+					for range 4 {
+						time.Sleep(tt.pace)
+						offer(q, "f")
+					}
+				}()
+				var got []block
+				for range tt.want {
+					got = append(got, block{len(take(t, q)), time.Since(start)})
+				}
+				if !slices.Equal(tt.want, got) {
+					t.Errorf("blocks %v, want %v", got, tt.want)
+				}
+			})
+		})
+	}
 }
 
 func TestKickAndContext(t *testing.T) {
