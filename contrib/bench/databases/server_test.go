@@ -22,6 +22,7 @@ func newServer(b *testing.B, e dbtest.Engine, layout string) *server {
 	b.Helper()
 	db := dbtest.Get(b, e).Database(b)
 	db.LoadOriginal(b, layout)
+	db.DB.SetMaxIdleConns(1) // to look often costs less than a connection each time
 	return &server{db, layout}
 }
 

@@ -25,20 +25,23 @@ var sqliteTables = map[string]string{
 }
 
 // file is an SQLite database with a table t.
-type file struct{ path, table string }
+type file struct {
+	path, table string
+	db          *sql.DB
+}
 
 func newFile(b *testing.B, table string) *file {
 	b.Helper()
-	f := &file{filepath.Join(b.TempDir(), "bench.db"), table}
-	db, err := sql.Open("sqlite", f.path)
+	path := filepath.Join(b.TempDir(), "bench.db")
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(30000)")
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer db.Close()
+	b.Cleanup(func() { db.Close() })
 	if _, err := db.Exec(table); err != nil {
 		b.Fatal(err)
 	}
-	return f
+	return &file{path, table, db}
 }
 
 func (f *file) start(b *testing.B, ns *lab.NS, program string) *exec.Cmd {
@@ -58,12 +61,7 @@ func (f *file) count(b *testing.B) int { return f.number(b, "select count(*) fro
 
 func (f *file) number(b *testing.B, query string) (n int) {
 	b.Helper()
-	db, err := sql.Open("sqlite", "file:"+f.path+"?_pragma=busy_timeout(30000)")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer db.Close()
-	if err := db.QueryRow(query).Scan(&n); err != nil {
+	if err := f.db.QueryRow(query).Scan(&n); err != nil {
 		b.Fatal(err)
 	}
 	return n
