@@ -74,7 +74,7 @@ func (d Direct) Stock(fingerprint string, known []string) bool {
 var Defaults = Options{Reconnect: 2, BacklogOneshot: 10}
 
 // ExtraDefaults are the defaults of what ulogd does not have.
-var ExtraDefaults = Extra{BatchRows: 5000, BatchTime: time.Second, Ledger: "ulogd_ledger", Generation: plugin.Second, Direct: DirectAuto, Options: durable(queue.Defaults)}
+var ExtraDefaults = Extra{BatchRows: 10000, BatchTime: time.Second, Ledger: "ulogd_ledger", Generation: plugin.Second, Direct: DirectAuto, Options: durable(queue.Defaults)}
 
 // durable is a queue of which nothing is lost.
 func durable(o queue.Options) queue.Options {

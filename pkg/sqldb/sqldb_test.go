@@ -116,9 +116,9 @@ func TestCheck(t *testing.T) {
 // TestDelivery: ulogd's options for a backlog and a ring do what they say.
 func TestDelivery(t *testing.T) {
 	o := Defaults
-	o.BacklogMemcap, o.RingBufferSize, o.BacklogOneshot = 1<<20, 10000, 9000
+	o.BacklogMemcap, o.RingBufferSize, o.BacklogOneshot = 1<<20, 10000, 19000
 	q, b := Delivery(o, ExtraDefaults)
-	if q.Memory != 10000*512 || b.Rows != 9000 || b.MaxWait.Seconds() != 2 || q.Spool != "auto" {
+	if q.Memory != 10000*512 || b.Rows != 19000 || b.MaxWait.Seconds() != 2 || q.Spool != "auto" {
 		t.Errorf("queue %+v, batching %+v", q, b)
 	}
 	o.RingBufferSize = 0

@@ -1,7 +1,6 @@
 package mysql
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,13 +30,21 @@ func (c *conn) loadable(r relation) bool {
 // makes warnings of errors, so the rows are to be inserted, which shows which is bad.
 var errLoad = errors.New("the server has changed or left out rows")
 
-// load loads n rows in one statement, which is much faster than to insert them.
-func (c *conn) load(ctx context.Context, table string, names []string, n int, rows []byte) error {
-	if n == 0 {
-		return nil
+// loadStream loads n rows while they are encoded. The function appends row i as
+// LOAD DATA takes it.
+func (c *conn) loadStream(ctx context.Context, table string, names []string, n int, appendRow func(dst []byte, i int) ([]byte, error)) error {
+	rows := sqldb.NewStream(n, appendRow)
+	err := c.load(ctx, table, names, n, rows)
+	if bad := rows.Stop(); bad != nil {
+		return bad
 	}
+	return err
+}
+
+// load loads n rows in one statement, which is much faster than to insert them.
+func (c *conn) load(ctx context.Context, table string, names []string, n int, rows io.Reader) error {
 	name := "ulogd" + strconv.FormatUint(readers.Add(1), 10)
-	mysql.RegisterReaderHandler(name, func() io.Reader { return bytes.NewReader(rows) })
+	mysql.RegisterReaderHandler(name, func() io.Reader { return rows })
 	defer mysql.DeregisterReaderHandler(name)
 	// The bytes are the values', so there is nothing for the server to convert.
 	result, err := c.exec(ctx, fmt.Sprintf("load data local infile 'Reader::%s' into table %s character set binary "+

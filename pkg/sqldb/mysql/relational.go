@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,7 @@ func (w *relational) discover(ctx context.Context) error {
 func (w *relational) plan(columns []string) error {
 	w.parts = sqldb.NewRelational(columns)
 	w.width = len(columns)
-	w.packet = w.part(&w.parts.Packet, "", "mac_id")
+	w.packet = w.part(&w.parts.Packet, "mac_id")
 	w.hw = w.part(&w.parts.Hardware, w.parts.Hardware.ID)
 	w.kids = w.kids[:0]
 	for i := range w.parts.Children {
@@ -71,85 +72,49 @@ func (w *relational) plan(columns []string) error {
 	return nil
 }
 
-// part finds the columns of a base table. The packet's number comes first, more
-// than its own columns last.
-func (w *relational) part(p *sqldb.Part, id string, more ...string) part {
+// part finds the columns of a base table. One that is a number comes last.
+func (w *relational) part(p *sqldb.Part, number string) part {
 	out := part{table: p.Table}
 	for i, name := range p.Columns {
 		out.take(w.relations[p.Table], name, p.Sources[i])
 	}
-	names := append(out.names[:len(out.names):len(out.names)], more...)
-	if id != "" {
-		names = append([]string{id}, names...)
-	}
-	out.all = names
-	out.head = "insert into " + quoteName(p.Table) + " (" + quoteNames(names) + ") values "
+	out.all = append(out.names[:len(out.names):len(out.names)], number)
+	out.head = "insert into " + quoteName(p.Table) + " (" + quoteNames(out.all) + ") values "
 	return out
 }
 
 // begin empties the part.
 func (p *part) begin(load bool) { p.buf, p.rows, p.load = p.buf[:0], 0, load }
 
-// begin a row.
-func (p *part) row() {
-	switch {
-	case p.load:
-	case p.rows == 0:
-		p.buf = append(append(p.buf, p.head...), '(')
-	default:
-		p.buf = append(p.buf, ",("...)
-	}
-	p.rows++
-}
-
-// end a row.
-func (p *part) end() {
+// appendRow appends a row's values with the number behind them, 0 for NULL.
+func (p *part) appendRow(dst []byte, f *sqldb.Fitter, values []row.Value, number uint64) []byte {
+	separator, null := byte(','), "NULL"
 	if p.load {
-		p.buf = append(p.buf, '\n')
+		separator, null = '\t', `\N`
+		dst = p.appendLoads(dst, f, values)
 	} else {
-		p.buf = append(p.buf, ')')
+		dst = p.appendLiterals(dst, f, values)
 	}
-}
-
-// next goes to the next value of a row.
-func (p *part) next() {
-	if p.load {
-		p.buf = append(p.buf, '\t')
-	} else {
-		p.buf = append(p.buf, ',')
-	}
-}
-
-// values appends the part's own values.
-func (p *part) values(f *sqldb.Fitter, values []row.Value) {
-	if p.load {
-		p.buf = p.appendLoads(p.buf, f, values)
-	} else {
-		p.buf = p.appendLiterals(p.buf, f, values)
-	}
-}
-
-// add appends a row with the packet's number.
-func (p *part) add(f *sqldb.Fitter, id uint64, values []row.Value) {
-	p.row()
-	p.buf = strconv.AppendUint(p.buf, id, 10)
 	if len(p.columns) > 0 {
-		p.next()
+		dst = append(dst, separator)
 	}
-	p.values(f, values)
-	p.end()
+	if number == 0 {
+		return append(dst, null...)
+	}
+	return strconv.AppendUint(dst, number, 10)
 }
 
-// number appends a number, or NULL for 0.
-func (p *part) number(n uint64) {
+// add keeps a row until the part is sent.
+func (p *part) add(f *sqldb.Fitter, values []row.Value, number uint64) {
+	begin, end := ",(", byte(')')
 	switch {
-	case n > 0:
-		p.buf = strconv.AppendUint(p.buf, n, 10)
 	case p.load:
-		p.buf = append(p.buf, `\N`...)
-	default:
-		p.buf = append(p.buf, "NULL"...)
+		begin, end = "", '\n'
+	case p.rows == 0:
+		begin = p.head + "("
 	}
+	p.buf = append(p.appendRow(append(p.buf, begin...), f, values, number), end)
+	p.rows++
 }
 
 func (w *relational) done(committed bool) { w.macs.done(committed) }
@@ -204,45 +169,30 @@ func (w *relational) want(blk *queue.Block) error {
 // packets stores packets from number from of the block on, and what belongs to
 // them. The server numbers the rows of one statement in their order.
 func (w *relational) packets(ctx context.Context, blk *queue.Block, from int) (n int, err error) {
-	w.packet.begin(w.ordered && w.loadable(w.relations["ulog2"]))
-	for i := from; i < blk.Rows() && (w.packet.load || len(w.packet.buf) < w.conn.packet); i++ {
-		values, err := w.decode(blk, i, w.width)
-		if err != nil {
-			return 0, err
-		}
-		w.packet.row()
-		w.packet.values(w.fitter, values)
-		w.packet.next()
-		w.packet.number(w.macs.id(i))
-		w.packet.end()
-		n++
+	var first uint64
+	if w.ordered && w.loadable(w.relations["ulog2"]) {
+		n = blk.Rows() - from
+		first, err = w.loadPackets(ctx, blk, from, n)
+	} else {
+		n, first, err = w.insertPackets(ctx, blk, from)
 	}
-	first, err := w.send(ctx, &w.packet)
 	if err != nil {
 		return 0, err
 	}
 	return n, w.children(ctx, blk, from, n, first)
 }
 
-// send stores a part's rows. The result is the number of the first one, if the
-// server numbers them.
-func (w *relational) send(ctx context.Context, p *part) (first uint64, err error) {
-	if p.rows == 0 {
-		return 0, nil
-	}
-	if p.load {
-		return w.sendLoad(ctx, p)
-	}
-	result, err := w.exec(ctx, string(p.buf))
+// loadPackets stores n packets. The result is the number of the first one.
+func (w *relational) loadPackets(ctx context.Context, blk *queue.Block, from, n int) (first uint64, err error) {
+	w.packet.begin(true)
+	err = w.loadStream(ctx, w.packet.table, w.packet.all, n, func(dst []byte, i int) ([]byte, error) {
+		values, err := w.decode(blk, from+i, w.width)
+		if err != nil {
+			return dst, err
+		}
+		return append(w.packet.appendRow(dst, w.fitter, values, w.macs.id(from+i)), '\n'), nil
+	})
 	if err != nil {
-		return 0, err
-	}
-	id, err := result.LastInsertId()
-	return uint64(id), err
-}
-
-func (w *relational) sendLoad(ctx context.Context, p *part) (first uint64, err error) {
-	if err := w.load(ctx, p.table, p.all, p.rows, p.buf); err != nil || p != &w.packet {
 		return 0, err
 	}
 	rows, err := w.query(ctx, "select last_insert_id()")
@@ -250,6 +200,24 @@ func (w *relational) sendLoad(ctx context.Context, p *part) (first uint64, err e
 		return 0, err
 	}
 	return strconv.ParseUint(rows[0][0], 10, 64)
+}
+
+// insertPackets stores as many packets as a statement has room for.
+func (w *relational) insertPackets(ctx context.Context, blk *queue.Block, from int) (n int, first uint64, err error) {
+	w.packet.begin(false)
+	for i := from; i < blk.Rows() && len(w.packet.buf) < w.conn.packet; i++ {
+		values, err := w.decode(blk, i, w.width)
+		if err != nil {
+			return 0, 0, err
+		}
+		w.packet.add(w.fitter, values, w.macs.id(i))
+	}
+	result, err := w.exec(ctx, string(w.packet.buf))
+	if err != nil {
+		return 0, 0, err
+	}
+	id, err := result.LastInsertId()
+	return w.packet.rows, uint64(id), err
 }
 
 // children stores what belongs to n packets, of which the first has that number.
@@ -268,18 +236,29 @@ func (w *relational) children(ctx context.Context, blk *queue.Block, from, n int
 		}
 		id := first + uint64(i)*w.increment
 		if kid := w.parts.Child(values); kid >= 0 {
-			w.kids[kid].add(w.fitter, id, values)
+			w.kids[kid].add(w.fitter, values, id)
 		}
 		if w.parts.HasHardware(values) {
-			w.hw.add(w.fitter, id, values)
+			w.hw.add(w.fitter, values, id)
 		}
 	}
 	for i := range w.kids {
-		if _, err := w.send(ctx, &w.kids[i]); err != nil {
+		if err := w.send(ctx, &w.kids[i]); err != nil {
 			return err
 		}
 	}
-	_, err := w.send(ctx, &w.hw)
+	return w.send(ctx, &w.hw)
+}
+
+// send stores the rows of a part.
+func (w *relational) send(ctx context.Context, p *part) error {
+	switch {
+	case p.rows == 0:
+		return nil
+	case p.load:
+		return w.load(ctx, p.table, p.all, p.rows, bytes.NewReader(p.buf))
+	}
+	_, err := w.exec(ctx, string(p.buf))
 	return err
 }
 

@@ -97,15 +97,13 @@ func (w *inserter) write(ctx context.Context, blk *queue.Block) error {
 
 // loadAll loads all rows at once.
 func (w *inserter) loadAll(ctx context.Context, blk *queue.Block) error {
-	w.sql = w.sql[:0]
-	for i := range blk.Rows() {
+	return w.loadStream(ctx, w.into.name, w.names, blk.Rows(), func(dst []byte, i int) ([]byte, error) {
 		values, err := w.decode(blk, i, w.width)
 		if err != nil {
-			return err
+			return dst, err
 		}
-		w.sql = append(w.appendLoads(w.sql, w.fitter, values), '\n')
-	}
-	return w.load(ctx, w.into.name, w.names, blk.Rows(), w.sql)
+		return append(w.appendLoads(dst, w.fitter, values), '\n'), nil
+	})
 }
 
 func (w *inserter) insertAll(ctx context.Context, blk *queue.Block) error {

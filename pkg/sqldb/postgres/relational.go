@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strconv"
@@ -31,8 +32,8 @@ type relational struct {
 // part is a base table with the rows for it.
 type part struct {
 	target
-	id  string
-	buf []byte
+	id   string
+	rows []byte
 }
 
 // discover describes the base tables, which are where the view is.
@@ -82,13 +83,18 @@ func (w *relational) part(p *sqldb.Part) part {
 	return out
 }
 
-// add appends a row with the packet's number.
-func (p *part) add(f *sqldb.Fitter, id uint64, values []row.Value) {
-	p.buf = strconv.AppendUint(p.buf, id, 10)
+// appendRow appends a row with the packet's number behind it, without its end.
+func (p *part) appendRow(dst []byte, f *sqldb.Fitter, id uint64, values []row.Value) []byte {
+	dst = p.appendCopy(dst, f, values)
 	if len(p.columns) > 0 {
-		p.buf = append(p.buf, '\t')
+		dst = append(dst, '\t')
 	}
-	p.buf = p.appendCopy(p.buf, f, values)
+	return strconv.AppendUint(dst, id, 10)
+}
+
+// add keeps a row until the packets are stored.
+func (p *part) add(f *sqldb.Fitter, id uint64, values []row.Value) {
+	p.rows = append(p.appendRow(p.rows, f, id, values), '\n')
 }
 
 func (w *relational) done(committed bool) { w.macs.done(committed) }
@@ -113,18 +119,15 @@ func (w *relational) try(ctx context.Context, blk *queue.Block) error {
 	if err := w.lookUp(ctx, blk); err != nil {
 		return err
 	}
-	if err := w.encode(blk); err != nil {
-		return err
-	}
-	if err := w.send(ctx, &w.packet, "_id", "mac_id"); err != nil {
+	if err := w.packets(ctx, blk); err != nil {
 		return err
 	}
 	for i := range w.kids {
-		if err := w.send(ctx, &w.kids[i], w.kids[i].id); err != nil {
+		if err := w.send(ctx, &w.kids[i]); err != nil {
 			return err
 		}
 	}
-	return w.send(ctx, &w.hw, w.hw.id)
+	return w.send(ctx, &w.hw)
 }
 
 // reserve takes numbers for n packets. They follow each other unless somebody
@@ -173,44 +176,47 @@ func (w *relational) lookUp(ctx context.Context, blk *queue.Block) error {
 	return w.macs.resolve(ctx)
 }
 
-// encode makes the rows of all tables.
-func (w *relational) encode(blk *queue.Block) error {
-	w.packet.buf, w.hw.buf = w.packet.buf[:0], w.hw.buf[:0]
+// packets stores the packets, and notes meanwhile what belongs to them.
+func (w *relational) packets(ctx context.Context, blk *queue.Block) error {
+	w.hw.rows = w.hw.rows[:0]
 	for i := range w.kids {
-		w.kids[i].buf = w.kids[i].buf[:0]
+		w.kids[i].rows = w.kids[i].rows[:0]
 	}
-	for i := range blk.Rows() {
+	return w.copyFrom(ctx, sqldb.NewStream(blk.Rows(), func(dst []byte, i int) ([]byte, error) {
 		values, err := w.decode(blk, i, w.width)
 		if err != nil {
-			return err
+			return dst, err
 		}
-		w.packetRow(i, values)
-	}
-	return nil
+		return w.appendPacket(dst, i, values), nil
+	}), w.packet.copySQL("_id", "mac_id"))
 }
 
-func (w *relational) packetRow(i int, values []row.Value) {
-	w.packet.add(w.fitter, w.ids[i], values)
-	w.packet.buf = append(w.packet.buf, '\t')
-	if id := w.macs.id(i); id > 0 {
-		w.packet.buf = strconv.AppendUint(w.packet.buf, id, 10)
-	} else {
-		w.packet.buf = append(w.packet.buf, `\N`...)
-	}
-	w.packet.buf = append(w.packet.buf, '\n')
+// appendPacket appends the row of packet i, and keeps those for other tables.
+func (w *relational) appendPacket(dst []byte, i int, values []row.Value) []byte {
+	id := w.ids[i]
 	if kid := w.parts.Child(values); kid >= 0 {
-		w.kids[kid].add(w.fitter, w.ids[i], values)
-		w.kids[kid].buf = append(w.kids[kid].buf, '\n')
+		w.kids[kid].add(w.fitter, id, values)
 	}
 	if w.parts.HasHardware(values) {
-		w.hw.add(w.fitter, w.ids[i], values)
-		w.hw.buf = append(w.hw.buf, '\n')
+		w.hw.add(w.fitter, id, values)
 	}
+	dst = append(w.packet.appendRow(dst, w.fitter, id, values), '\t')
+	if mac := w.macs.id(i); mac > 0 {
+		dst = strconv.AppendUint(dst, mac, 10)
+	} else {
+		dst = append(dst, `\N`...)
+	}
+	return append(dst, '\n')
 }
 
-// send copies a part's rows: the number comes first, more than the part's own
-// columns last.
-func (w *relational) send(ctx context.Context, p *part, id string, more ...string) error {
-	names := append(append([]string{id}, p.names...), more...)
-	return w.copyFrom(ctx, p.buf, "copy "+p.table+" ("+quoteNames(names)+") from stdin")
+// send stores the rows of a part.
+func (w *relational) send(ctx context.Context, p *part) error {
+	if len(p.rows) == 0 {
+		return nil
+	}
+	_, err := w.pg.CopyFrom(ctx, bytes.NewReader(p.rows), p.copySQL(p.id))
+	if err != nil {
+		p.rows = nil // the driver may still be reading them
+	}
+	return err
 }

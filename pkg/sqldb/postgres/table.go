@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -87,7 +86,6 @@ type copier struct {
 	*conn
 	target
 	width int
-	buf   []byte
 }
 
 func (w *copier) plan(columns []string) error {
@@ -104,23 +102,21 @@ func (w *copier) plan(columns []string) error {
 func (w *copier) done(bool) {}
 
 func (w *copier) write(ctx context.Context, blk *queue.Block) error {
-	w.buf = w.buf[:0]
-	for i := range blk.Rows() {
+	return w.copyFrom(ctx, sqldb.NewStream(blk.Rows(), func(dst []byte, i int) ([]byte, error) {
 		values, err := w.decode(blk, i, w.width)
 		if err != nil {
-			return err
+			return dst, err
 		}
-		w.buf = append(w.appendCopy(w.buf, w.fitter, values), '\n')
-	}
-	return w.copyFrom(ctx, w.buf, w.copySQL())
+		return append(w.appendCopy(dst, w.fitter, values), '\n'), nil
+	}), w.copySQL())
 }
 
 // copyFrom sends rows.
-func (c *conn) copyFrom(ctx context.Context, rows []byte, sql string) error {
-	if len(rows) == 0 {
-		return nil
+func (c *conn) copyFrom(ctx context.Context, rows *sqldb.Stream, sql string) error {
+	_, err := c.pg.CopyFrom(ctx, rows, sql)
+	if bad := rows.Stop(); bad != nil {
+		return bad
 	}
-	_, err := c.pg.CopyFrom(ctx, bytes.NewReader(rows), sql)
 	return err
 }
 
