@@ -72,7 +72,7 @@ func (d Durability) MarshalText() ([]byte, error) { return []byte(d), nil }
 
 // Batching is how an output likes its blocks. A block is due when it holds Rows
 // rows or Bytes bytes or is Age old; the zero Age makes every block due at once.
-// What follows a block that was full is due as soon as no row came for a 64th of Age.
+// What follows full blocks is due as soon as no row came for a 64th of Age.
 type Batching struct {
 	Rows  int
 	Bytes int

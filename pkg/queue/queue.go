@@ -38,8 +38,8 @@ type Queue struct {
 	layout   string
 	tail     *Block // being filled
 	born     time.Time
-	grown    time.Time // when rows last came into a tail that is the rest of a burst
-	burst    bool      // the block before the tail was full
+	grown    time.Time // when rows last came into the tail, if there is a burst
+	burst    int       // blocks that were full, less those that were due at a pause
 	begun    int       // rows in the tail before Begin
 	full     []*Block  // due, oldest first
 	free     []*Block
@@ -227,8 +227,8 @@ func (q *Queue) End(p Progress) bool {
 	wake := q.begun == 0
 	if q.tail.Rows() >= q.batching.Rows || len(q.tail.Data) >= q.batching.Bytes {
 		q.seal()
-		q.burst, wake = true, true
-	} else if q.burst {
+		q.burst, wake = min(q.burst+1, maxBurst), true
+	} else if q.burst > 0 {
 		q.grown = time.Now()
 	}
 	if wake {
@@ -346,7 +346,7 @@ func (q *Queue) next() (b *Block, wait time.Duration) {
 	if q.tail.Rows() > 0 && len(q.full) == 0 {
 		if wait = q.untilDue(); wait <= 0 || q.closed {
 			q.seal()
-			q.burst = false
+			q.burst = max(q.burst-1, 0)
 		}
 	}
 	if len(q.full) > 0 {
@@ -365,18 +365,22 @@ func (q *Queue) next() (b *Block, wait time.Duration) {
 }
 
 // untilDue is how long the tail has to wait if it does not grow. The rest of a burst
-// is not worth waiting for others: behind a full block the tail is due at the first
-// pause, which costs at most one small block for each full one.
+// is not worth waiting for others: behind full blocks the tail is due at a pause,
+// which costs at most one small block for each full one.
 func (q *Queue) untilDue() time.Duration {
 	wait := q.batching.Age - time.Since(q.born)
-	if q.burst {
+	if q.burst > 0 {
 		wait = min(wait, q.batching.Age/pauses-time.Since(q.grown))
 	}
 	return wait
 }
 
-// pauses is how many pauses that end a burst an Age has.
-const pauses = 64
+// pauses is how many pauses that end a burst an Age has, and maxBurst how many of
+// them a burst may have.
+const (
+	pauses   = 64
+	maxBurst = 8
+)
 
 // fetch reads a block from disk. It is nil if the end was reached: then memory
 // follows.

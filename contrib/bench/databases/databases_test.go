@@ -113,7 +113,7 @@ func flood(b *testing.B, to target, program string, count int) {
 		if n := to.stored(b, program); n != rows {
 			rows, last = n, time.Now()
 		}
-		time.Sleep(10 * time.Millisecond) // polls
+		time.Sleep(5 * time.Millisecond) // polls
 	}
 	if rows = to.count(b); rows > int(matched) {
 		b.Fatalf("%d rows of %d packets", rows, matched)

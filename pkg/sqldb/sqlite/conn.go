@@ -3,34 +3,50 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
+	"math"
 	"net/url"
 	"os"
 	"time"
+	"unsafe"
 
-	"modernc.org/sqlite"
+	"modernc.org/libc"
+	_ "modernc.org/sqlite" // used through database/sql
+	lib "modernc.org/sqlite/lib"
 )
 
 // Result codes, the low byte of what SQLite reports (https://www.sqlite.org/rescode.html).
 const (
-	codeError      = 1
-	codeBusy       = 5
-	codeLocked     = 6
-	codeNoMem      = 7
-	codeFull       = 13
-	codeTooBig     = 18
-	codeConstraint = 19
-	codeMismatch   = 20
+	codeError      = lib.SQLITE_ERROR
+	codeBusy       = lib.SQLITE_BUSY
+	codeLocked     = lib.SQLITE_LOCKED
+	codeNoMem      = lib.SQLITE_NOMEM
+	codeFull       = lib.SQLITE_FULL
+	codeTooBig     = lib.SQLITE_TOOBIG
+	codeConstraint = lib.SQLITE_CONSTRAINT
+	codeMismatch   = lib.SQLITE_MISMATCH
 )
+
+// callError is what SQLite says of a call that has failed.
+type callError struct {
+	code int32  // with the extension
+	text string // of the code
+	more string // of the call
+}
+
+func (e *callError) Error() string {
+	if e.more == "" || e.more == e.text {
+		return fmt.Sprintf("%s (%d)", e.text, e.code)
+	}
+	return fmt.Sprintf("%s: %s (%d)", e.text, e.more, e.code)
+}
 
 // code is SQLite's result code in err; 0 if there is none.
 func code(err error) int {
-	var e *sqlite.Error
+	var e *callError
 	if errors.As(err, &e) {
-		return e.Code() & 0xff
+		return int(e.code) & 0xff
 	}
 	return 0
 }
@@ -44,10 +60,13 @@ func transient(err error) bool {
 	return false
 }
 
-// conn is a connection to a database. It speaks to the driver itself, since
-// package database/sql would check and copy each value of each row.
+// conn is a connection to a database. It calls SQLite itself: package database/sql
+// and its driver would allocate, copy and lock for each value of each row, which is
+// twice the work of storing it. It is not for concurrent use.
 type conn struct {
-	driver.Conn
+	tls  *libc.TLS
+	db   uintptr
+	wait time.Duration // for a lock
 }
 
 // memory is the path of a database that lives as long as its connection.
@@ -55,21 +74,66 @@ const memory = ":memory:"
 
 // dial opens the database at path. The mode is that of SQLite's file names: "rwc",
 // or "ro" to only read. No statement waits longer than wait for a lock.
-func dial(ctx context.Context, path, mode string, wait time.Duration) (*conn, error) {
-	file := (&url.URL{Path: path}).EscapedPath()
-	dsn := fmt.Sprintf("file:%s?mode=%s&_pragma=busy_timeout(%d)", file, mode, wait.Milliseconds())
-	if path == memory {
-		dsn = memory
+func dial(path, mode string, wait time.Duration) (*conn, error) {
+	name := path
+	if path != memory {
+		name = fmt.Sprintf("file:%s?mode=%s", (&url.URL{Path: path}).EscapedPath(), mode)
 	}
-	connector, err := sqlite.NewConnector(dsn)
-	if err != nil {
+	c := &conn{tls: libc.NewTLS(), wait: wait}
+	if err := c.open(name); err != nil {
+		_ = c.Close() // the first error says why
 		return nil, err
 	}
-	c, err := connector.Connect(ctx)
+	lib.Xsqlite3_extended_result_codes(c.tls, c.db, 1)
+	c.limit(wait)
+	return c, nil
+}
+
+func (c *conn) open(name string) error {
+	text, err := libc.CString(name)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &conn{c}, nil
+	defer libc.Xfree(c.tls, text)
+	const flags = lib.SQLITE_OPEN_READWRITE | lib.SQLITE_OPEN_CREATE | lib.SQLITE_OPEN_URI | lib.SQLITE_OPEN_NOMUTEX
+	db := c.tls.Alloc(pointerSize)
+	defer c.tls.Free(pointerSize)
+	rc := lib.Xsqlite3_open_v2(c.tls, text, db, flags, 0)
+	c.db = load(db)
+	return c.check(rc)
+}
+
+const pointerSize = int(unsafe.Sizeof(uintptr(0)))
+
+// pointer is a pointer to memory of SQLite's, which Go neither moves nor frees.
+func pointer(p uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&p)) }
+
+// load is the pointer that SQLite has stored at p.
+func load(p uintptr) uintptr { return *(*uintptr)(pointer(p)) }
+
+// limit sets how long a statement may wait for a lock.
+func (c *conn) limit(wait time.Duration) {
+	lib.Xsqlite3_busy_timeout(c.tls, c.db, int32(min(wait.Milliseconds(), math.MaxInt32)))
+}
+
+// check is the error that a result code stands for, or nil.
+func (c *conn) check(rc int32) error {
+	switch rc {
+	case lib.SQLITE_OK, lib.SQLITE_ROW, lib.SQLITE_DONE:
+		return nil
+	}
+	e := &callError{code: rc, text: libc.GoString(lib.Xsqlite3_errstr(c.tls, rc))}
+	if c.db != 0 {
+		e.more = libc.GoString(lib.Xsqlite3_errmsg(c.tls, c.db))
+	}
+	return e
+}
+
+// Close ends the connection. Its statements are closed before.
+func (c *conn) Close() error {
+	err := c.check(lib.Xsqlite3_close(c.tls, c.db))
+	c.tls.Close()
+	return err
 }
 
 // open is a pool of connections beside the one that stores rows, for retention.
@@ -79,76 +143,56 @@ func (o *Output) open() (*sql.DB, error) {
 }
 
 // exec runs one or more statements.
-func (c *conn) exec(ctx context.Context, sql string) error {
-	_, err := c.Conn.(driver.ExecerContext).ExecContext(ctx, sql, nil)
-	return err
-}
-
-// query runs a statement with one argument, if it is not empty, and calls scan
-// with each row of the result. The row is valid until scan returns.
-func (c *conn) query(ctx context.Context, sql, arg string, scan func([]driver.Value)) error {
-	var args []driver.NamedValue
-	if arg != "" {
-		args = []driver.NamedValue{{Ordinal: 1, Value: arg}}
-	}
-	rows, err := c.Conn.(driver.QueryerContext).QueryContext(ctx, sql, args)
+func (c *conn) exec(sql string) error {
+	text, err := libc.CString(sql)
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	values := make([]driver.Value, len(rows.Columns()))
-	for {
-		if err := rows.Next(values); err == io.EOF {
-			return nil
-		} else if err != nil {
+	defer libc.Xfree(c.tls, text)
+	return c.check(lib.Xsqlite3_exec(c.tls, c.db, text, 0, 0, 0))
+}
+
+// glance is how long SQLite waits for a lock before the context is looked at.
+const glance = 50 * time.Millisecond
+
+// begin starts a transaction that can write. It waits for the lock, but not when
+// ctx has ended.
+func (c *conn) begin(ctx context.Context) error {
+	c.limit(min(glance, c.wait))
+	defer c.limit(c.wait)
+	for start := time.Now(); ; {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		scan(values)
+		if err := c.exec("begin immediate"); code(err) != codeBusy || time.Since(start) >= c.wait {
+			return err
+		}
 	}
 }
 
-// statement is a compiled statement. It is not to be used after its connection
-// is closed.
-type statement interface {
-	driver.Stmt
-	driver.StmtExecContext
-}
-
-// prepare compiles a statement that is to run often.
-func (c *conn) prepare(ctx context.Context, sql string) (statement, error) {
-	s, err := c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, sql)
+// query runs a statement with one argument, if it is not empty, and calls scan
+// with each row of the result, which is valid until scan returns.
+func (c *conn) query(sql, arg string, scan func(result)) error {
+	s, err := c.prepare(sql)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return s.(statement), nil
-}
-
-// insert is a statement that inserts rows.
-type insert struct {
-	sql      string
-	compiled statement
-}
-
-// close gives the statement up, if there is one. An error would repeat that of the
-// last row.
-func (i *insert) close() {
-	if i.compiled != nil {
-		_ = i.compiled.Close()
+	defer s.close()
+	if arg != "" {
+		s.bindText(1, []byte(arg))
 	}
-	*i = insert{}
-}
-
-// compile prepares a statement in place of the one that was there.
-func (i *insert) compile(ctx context.Context, c *conn, sql string) (err error) {
-	i.close()
-	i.sql = sql
-	i.compiled, err = c.prepare(ctx, sql)
-	return err
+	for {
+		more, err := s.step()
+		if err != nil || !more {
+			return err
+		}
+		scan(result{s})
+	}
 }
 
 // rollback ends a transaction. The error would be that SQLite has done so
 // itself, as it does after some errors.
-func (c *conn) rollback() { _ = c.exec(context.Background(), "rollback") }
+func (c *conn) rollback() { _ = c.exec("rollback") }
 
 // errRead says that a log is in use.
 var errRead = errors.New("the file was moved while another program reads it; the new file waits until that program is done")
@@ -158,7 +202,7 @@ var errRead = errors.New("the file was moved while another program reads it; the
 // The error is errRead while a reader needs the log.
 func (c *conn) settle() error {
 	busy := false
-	err := c.query(context.Background(), "pragma wal_checkpoint(truncate)", "", func(v []driver.Value) { busy = v[0] != int64(0) })
+	err := c.query("pragma wal_checkpoint(truncate)", "", func(r result) { busy = r.integer(0) != 0 })
 	if err == nil && busy {
 		return errRead
 	}

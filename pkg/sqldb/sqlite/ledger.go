@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql/driver"
 	"fmt"
 	"strings"
 
@@ -23,7 +22,7 @@ func (o *Output) openLedger(ctx context.Context) error {
 		return nil
 	}
 	table := schema.QuoteSQLite(o.config.Ledger)
-	return o.conn.exec(ctx, fmt.Sprintf(`create table if not exists %s (source text not null, epoch text not null, upto integer not null,
+	return o.conn.exec(fmt.Sprintf(`create table if not exists %s (source text not null, epoch text not null, upto integer not null,
 		lost integer not null, updated integer not null, primary key (source, epoch));
 		delete from %[1]s where source = %s and updated < unixepoch() - 7*86400`, table, quoteText(o.source())))
 }
@@ -33,7 +32,7 @@ func (o *Output) moveLedger(blk *queue.Block) error {
 	if o.config.Ledger == sqldb.None {
 		return nil
 	}
-	return o.conn.exec(context.Background(), fmt.Sprintf("insert or replace into %s values (%s, %s, %d, %d, unixepoch())",
+	return o.conn.exec(fmt.Sprintf("insert or replace into %s values (%s, %s, %d, %d, unixepoch())",
 		schema.QuoteSQLite(o.config.Ledger), quoteText(o.source()), quoteText(blk.Epoch), blk.First+uint64(blk.Rows()), blk.Lost))
 }
 
@@ -45,8 +44,8 @@ func (o *Output) Resume(ctx context.Context, epoch string) (upto uint64, err err
 	if o.config.Ledger == sqldb.None {
 		return 0, nil
 	}
-	err = o.conn.query(ctx, "select upto from "+schema.QuoteSQLite(o.config.Ledger)+" where source = "+quoteText(o.source())+" and epoch = ?", epoch,
-		func(v []driver.Value) { upto = uint64(v[0].(int64)) })
+	err = o.conn.query("select upto from "+schema.QuoteSQLite(o.config.Ledger)+" where source = "+quoteText(o.source())+" and epoch = ?", epoch,
+		func(r result) { upto = uint64(r.integer(0)) })
 	if err != nil {
 		return 0, fmt.Errorf("%w: ledger: %w", plugin.ErrNotConnected, o.wrap(err))
 	}

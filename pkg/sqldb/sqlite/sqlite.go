@@ -4,7 +4,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"slices"
@@ -60,7 +59,6 @@ type Output struct {
 	many   insert  // for atOnce rows
 	one    insert  // for the rest
 	values []row.Value
-	args   []driver.NamedValue // of atOnce rows
 }
 
 // field is a column of a layout.
@@ -68,7 +66,7 @@ type field struct {
 	column
 	natural bool // an IPv4 address is the number that people expect
 	signed  bool // numbers from 2^31 on are negative ones of 32 bits
-	place   int  // in a row's args, or -1 if the table has no such column
+	place   int  // in a row's parameters, or -1 if the table has no such column
 }
 
 // NewOutput makes an output. Nothing is opened yet.

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql/driver"
 	"fmt"
 	"os"
 	"slices"
@@ -46,17 +45,17 @@ func (t table) names() []string {
 }
 
 // readTable describes the table of that name; it has no columns if there is none.
-func readTable(ctx context.Context, c *conn, name string) (t table, err error) {
+func readTable(c *conn, name string) (t table, err error) {
 	const columns = `select name, upper(type), "notnull" and dflt_value is null, pk ` +
 		`from pragma_table_xinfo(?) where hidden = 0 order by cid`
-	err = c.query(ctx, columns, name, func(v []driver.Value) {
-		t.columns = append(t.columns, newColumn(v[0].(string), v[1].(string), v[2].(int64) == 1, v[3].(int64) == 1))
+	err = c.query(columns, name, func(r result) {
+		t.columns = append(t.columns, newColumn(r.text(0), r.text(1), r.integer(2) == 1, r.integer(3) == 1))
 	})
 	if err != nil || len(t.columns) == 0 {
 		return t, err
 	}
 	const statements = `select sql from sqlite_schema where tbl_name = ? collate nocase and sql is not null order by rowid`
-	err = c.query(ctx, statements, name, func(v []driver.Value) { t.sql = append(t.sql, v[0].(string)) })
+	err = c.query(statements, name, func(r result) { t.sql = append(t.sql, r.text(0)) })
 	return t, err
 }
 
@@ -65,7 +64,7 @@ const sampleRows = 10000
 
 // signed tells whether one of the first rows has a negative number, as 1.x stores those
 // from 2^31 on; half of all addresses are such.
-func (t table) signed(ctx context.Context, c *conn, name string) (signed bool, err error) {
+func (t table) signed(c *conn, name string) (signed bool, err error) {
 	var negative []string
 	for _, col := range t.columns {
 		if q := schema.QuoteSQLite(col.name); !col.text {
@@ -77,7 +76,7 @@ func (t table) signed(ctx context.Context, c *conn, name string) (signed bool, e
 	}
 	sql := fmt.Sprintf("select 1 from (select * from %s limit %d) where %s limit 1",
 		schema.QuoteSQLite(name), sampleRows, strings.Join(negative, " or "))
-	err = c.query(ctx, sql, "", func([]driver.Value) { signed = true })
+	err = c.query(sql, "", func(result) { signed = true })
 	return signed, err
 }
 
@@ -103,15 +102,15 @@ func ourTable(ctx context.Context, sort plugin.Type, g plugin.Generation, name s
 	case sort&plugin.Sum != 0:
 		contents = schema.Sums
 	}
-	c, err := dial(ctx, memory, "rwc", 0)
+	c, err := dial(memory, "rwc", 0)
 	if err != nil {
 		return table{}, err
 	}
 	defer c.Close()
-	if err := c.exec(ctx, schema.Own(contents, name)); err != nil {
+	if err := c.exec(schema.Own(contents, name)); err != nil {
 		return table{}, fmt.Errorf("table %q: %w; choose another name", name, err)
 	}
-	return readTable(ctx, c, name)
+	return readTable(c, name)
 }
 
 // findTable describes the table in the database at path, without changing
@@ -120,12 +119,12 @@ func findTable(ctx context.Context, path, name string, wait time.Duration) (tabl
 	if empty, err := isEmpty(path); empty || err != nil {
 		return table{}, err
 	}
-	c, err := dial(ctx, path, readOnly(path), wait)
+	c, err := dial(path, readOnly(path), wait)
 	if err != nil {
 		return table{}, err
 	}
 	defer c.Close()
-	return readTable(ctx, c, name)
+	return readTable(c, name)
 }
 
 // isEmpty tells whether path is a database still to be made: no file, or one

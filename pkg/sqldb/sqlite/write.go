@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -62,12 +61,12 @@ func (o *Output) connect(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if o.conn, err = dial(ctx, o.config.DB, "rwc", o.config.BusyTimeout); err != nil {
+	if o.conn, err = dial(o.config.DB, "rwc", o.config.BusyTimeout); err != nil {
 		return err
 	}
 	o.files = files{}
 	if fresh {
-		if err := o.conn.exec(ctx, "pragma journal_mode=wal"); err != nil {
+		if err := o.conn.exec("pragma journal_mode=wal"); err != nil {
 			return err
 		}
 	}
@@ -102,33 +101,33 @@ func (o *Output) give() error {
 // that are to survive a power cut, too.
 func (o *Output) relax(ctx context.Context) error {
 	mode := ""
-	err := o.conn.query(ctx, "pragma journal_mode", "", func(v []driver.Value) { mode, _ = v[0].(string) })
+	err := o.conn.query("pragma journal_mode", "", func(r result) { mode = r.text(0) })
 	if err != nil || mode != "wal" || o.config.Queue.Durability == queue.Power {
 		return err
 	}
-	return o.conn.exec(ctx, "pragma synchronous=normal")
+	return o.conn.exec("pragma synchronous=normal")
 }
 
 // ready makes the table as it was last seen if there is none, and finds out what
 // it is like now.
 func (o *Output) ready(ctx context.Context) error {
-	if err := o.conn.exec(ctx, "begin immediate"); err != nil {
+	if err := o.conn.begin(ctx); err != nil {
 		return err
 	}
-	t, err := readTable(ctx, o.conn, o.config.Table)
+	t, err := readTable(o.conn, o.config.Table)
 	if err == nil && len(t.columns) == 0 {
 		o.env.Log.Log(ctx, logging.Notice, fmt.Sprintf("database %s has no table %s, making it", o.config.DB, o.config.Table))
-		err = o.conn.exec(ctx, strings.Join(o.seen.sql, ";\n"))
+		err = o.conn.exec(strings.Join(o.seen.sql, ";\n"))
 		t = o.seen
 	}
 	if err == nil && o.config.Generation == plugin.First {
-		o.signed, err = t.signed(ctx, o.conn, o.config.Table)
+		o.signed, err = t.signed(o.conn, o.config.Table)
 	}
 	if err == nil {
 		err = o.openLedger(ctx)
 	}
 	if err == nil {
-		err = o.conn.exec(ctx, "commit")
+		err = o.conn.exec("commit")
 	}
 	if err != nil {
 		o.conn.rollback()
@@ -181,15 +180,11 @@ func (o *Output) plan(ctx context.Context, layout string) error {
 	}
 	o.width = len(names)
 	o.atOnce = min(rowsAtOnce, maxArgs/max(1, o.width))
-	o.args = make([]driver.NamedValue, o.atOnce*o.width)
-	for i := range o.args {
-		o.args[i].Ordinal = i + 1
-	}
 	o.layout = layout
-	if err := o.one.compile(ctx, o.conn, o.statement(names, 1)); err != nil {
+	if err := o.one.compile(o.conn, o.statement(names, 1)); err != nil {
 		return err
 	}
-	return o.many.compile(ctx, o.conn, o.statement(names, o.atOnce))
+	return o.many.compile(o.conn, o.statement(names, o.atOnce))
 }
 
 // statement inserts n rows.
@@ -212,7 +207,7 @@ func (o *Output) Write(ctx context.Context, blk *queue.Block) error {
 			return o.failure(err)
 		}
 	}
-	if err := o.conn.exec(ctx, "begin immediate"); err != nil {
+	if err := o.conn.begin(ctx); err != nil {
 		return o.failure(err)
 	}
 	err := o.insertAll(blk)
@@ -220,7 +215,7 @@ func (o *Output) Write(ctx context.Context, blk *queue.Block) error {
 		err = o.moveLedger(blk)
 	}
 	if err == nil {
-		err = o.conn.exec(context.Background(), "commit")
+		err = o.conn.exec("commit")
 	}
 	if err != nil {
 		o.conn.rollback()
@@ -252,16 +247,15 @@ func (o *Output) insertAll(blk *queue.Block) error {
 // insertRows inserts the n rows from the i-th on by a statement for as many.
 func (o *Output) insertRows(insert *insert, blk *queue.Block, i, n int) error {
 	for k := range n {
-		if err := o.setRow(o.args[k*o.width:], blk.Row(i+k)); err != nil {
+		if err := o.bindRow(insert.statement, k*o.width, blk.Row(i+k)); err != nil {
 			return err
 		}
 	}
-	_, err := insert.compiled.ExecContext(context.Background(), o.args[:n*o.width])
-	return err
+	return insert.run()
 }
 
-// setRow sets the arguments for a row.
-func (o *Output) setRow(args []driver.NamedValue, r []byte) (err error) {
+// bindRow sets the parameters for a row, which follow the first ones.
+func (o *Output) bindRow(s *statement, first int, r []byte) (err error) {
 	if o.values, err = row.Decode(o.values[:0], r); err != nil {
 		return err
 	}
@@ -270,7 +264,7 @@ func (o *Output) setRow(args []driver.NamedValue, r []byte) (err error) {
 	}
 	for i := range o.fields {
 		if f := &o.fields[i]; f.place >= 0 {
-			f.set(&args[f.place].Value, o.values[i])
+			f.bind(s, first+f.place+1, o.values[i])
 		}
 	}
 	return nil
@@ -283,9 +277,9 @@ func (o *Output) refused(err error) bool {
 		return true
 	case codeError:
 		// Either the table has changed, or one of its triggers stumbled over the row.
-		s, err := o.conn.prepare(context.Background(), o.one.sql)
+		s, err := o.conn.prepare(o.one.sql)
 		if err == nil {
-			_ = s.Close()
+			s.close()
 		}
 		return err == nil
 	}
