@@ -237,6 +237,31 @@ func TestKernelResync(t *testing.T) {
 	}
 }
 
+// TestKernelBacklog: events that wait in the socket are read one batch after the other,
+// without a rest between them. A socket that outlives the process is no slower.
+func TestKernelBacklog(t *testing.T) {
+	const connections = 10000
+	for name, kept := range map[string]store{"socket of the process": nil, "kept socket": {}} {
+		t.Run(name, func(t *testing.T) {
+			ns := host(t)
+			o := defaults
+			o.HashEnable, o.Emit = false, emit(ctnetlink.New)
+			in := newInput(t, o, func(env *plugin.Env) {
+				if kept != nil {
+					env.Store = kept
+				}
+			})
+			in.start(t, ns)
+			talk(t, ns, 20000, connections, "192.0.2.1:9")
+			begin := time.Now()
+			each(t, in.read(t, connections), "1", connections)
+			if rests := time.Since(begin) / gather; rests > connections/enough/4 {
+				t.Errorf("%v passed, as if there were a rest of %v now and then", time.Since(begin), gather)
+			}
+		})
+	}
+}
+
 // TestKernelBufferGrows: an overrun makes the buffer larger.
 func TestKernelBufferGrows(t *testing.T) {
 	ns := host(t)

@@ -33,6 +33,7 @@ type source struct {
 	stop      func() bool                      // ends the watch over the context
 	listening atomic.Pointer[nlsock.Multicast] // the socket, for Wake
 	waited    time.Time                        // when the last wait for an event began
+	pending   bool                             // the socket was not found empty at the last look
 	wanted    atomic.Bool                      // a dump that resets the counters
 	ending    bool                             // events are given up, only the rest is read
 	kept      bool                             // the socket outlives the process
@@ -147,12 +148,16 @@ func (s *source) more(ctx context.Context, b *event.Batch) (more bool, err error
 			return false, err
 		}
 	}
-	if b.Len() == 0 && s.dump.state == idle && !s.ending {
+	patient := b.Len() == 0 && s.dump.state == idle && !s.ending
+	if patient && !s.pending {
 		if err := s.wait(); err != nil {
 			return false, err
 		}
 	}
 	more, err = s.sock.Receive(s.many)
+	// Nothing is there only now, so there was no wait yet.
+	again := patient && s.pending && !more
+	s.pending = more
 	s.tick()
 	switch {
 	case err != nil:
@@ -163,7 +168,7 @@ func (s *source) more(ctx context.Context, b *event.Batch) (more bool, err error
 		s.dump.state = sweeping
 		return true, nil
 	}
-	return more, nil
+	return more || again, nil
 }
 
 // next is the next datagram of those that were received, and nil if there is none.
