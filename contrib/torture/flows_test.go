@@ -65,17 +65,12 @@ batch_time=50ms
 				if i%2 == 0 {
 					end(t, fw)
 				}
-				t0 := time.Now()
 				d.kill(t)
-				t1 := time.Now()
 				if i%3 == 0 {
 					end(t, fw)
 				}
-				t2 := time.Now()
 				d.start(t)
-				t.Logf("kill %v end %v start %v sent %d", t1.Sub(t0), t2.Sub(t1), time.Since(t2), fw.sent)
 			}
-			tt := time.Now()
 			close(stop)
 			<-done
 			end(t, fw)
@@ -83,11 +78,8 @@ batch_time=50ms
 			var b books
 			d.await(t, "settled", func() bool {
 				b = d.status(t)
-				t.Logf("%v %+v", time.Since(tt), b)
 				return b.waiting == 0 && b.packets >= want
 			})
-			t.Logf("settle %v", time.Since(tt))
-			t.Log(d.log(t)[max(0,len(d.log(t))-9000):])
 			seen := map[uint32]int{}
 			for _, r := range db.Query(t, "select host(orig_ip_saddr_str) from ulog2_ct") {
 				seen[number(r[0])]++
