@@ -188,7 +188,7 @@ func TestReport(t *testing.T) {
 	r := newReport(out)
 	run := generator.Result{Offered: 1000, Elapsed: 10 * time.Millisecond}
 	ourRow := measurement{subject: subject{logger: ours}, offered: run, hits: 1000, logged: 1000, cpu: time.Millisecond,
-		maxRSS: 20 << 20, idleRSS: 10 << 20, listening: 12 * time.Millisecond}
+		behind: 30 * time.Millisecond, maxRSS: 20 << 20, idleRSS: 10 << 20, listening: 12 * time.Millisecond}
 	row := ourRow
 	row.subject.logger, row.logged, row.cpu = original, 500, 2*time.Millisecond
 	r.section(section{title: "LOGEMU", about: "stack", subjects: make([]subject, 2), missing: []string{"x: not found"}})
@@ -198,9 +198,9 @@ func TestReport(t *testing.T) {
 	want := `
 LOGEMU (stack)
   left out: x: not found
-  logger            rate offered/s   matched    logged      lost  lost % CPU µs/pkt   max RSS  idle RSS  start ms
-  ours               max    100000      1000      1000         0    0.00      1.000    20.0MB    10.0MB      12.0
-  ulogd              max    100000      1000       500       500   50.00      4.000    20.0MB    10.0MB      12.0
+  logger            rate offered/s   matched    logged      lost  lost % CPU µs/pkt behind ms   max RSS  idle RSS  start ms
+  ours               max    100000      1000      1000         0    0.00      1.000        30    20.0MB    10.0MB      12.0
+  ulogd              max    100000      1000       500       500   50.00      4.000        30    20.0MB    10.0MB      12.0
 
 CPU per packet logged, ours : ulogd
   LOGEMU             max    0.250  (1.000 : 4.000 µs; lost 0 of 1000 : 500 of 1000)

@@ -28,6 +28,7 @@ type measurement struct {
 	hits      int // packets or connections that there were to log
 	logged    int
 	cpu       time.Duration // to log them
+	behind    time.Duration // how long the logger was busy when no more was offered
 	maxRSS    int64         // bytes
 	idleRSS   int64
 	listening time.Duration // from the start until the group was bound
@@ -118,10 +119,11 @@ func (b *bench) observe(ctx context.Context, ns *lab.NS, l load, p *process, m *
 	if err != nil {
 		return err
 	}
-	after, err := p.settle(ctx)
+	after, behind, err := p.settle(ctx)
 	if err != nil {
 		return err
 	}
+	m.behind = behind
 	m.cpu = max(0, after.cpu-before.cpu-time.Duration(idle*float64(after.at.Sub(before.at))))
 	m.maxRSS, err = p.memory("VmHWM")
 	return err
@@ -151,13 +153,13 @@ func (p *process) idle(ctx context.Context) (share float64, now usage, err error
 }
 
 // settle waits until the logger writes nothing more and uses next to no CPU
-// time, and returns what it had used at that point.
-func (p *process) settle(ctx context.Context) (usage, error) {
-	last, err := p.usage()
-	busy := last.at
+// time, and returns what it had used at that point, and how long that took.
+func (p *process) settle(ctx context.Context) (last usage, took time.Duration, err error) {
+	last, err = p.usage()
+	began, busy := last.at, last.at
 	for end := busy.Add(patience); err == nil && last.at.Sub(busy) < quiet && last.at.Before(end); {
 		if err := sleep(ctx, poll); err != nil {
-			return last, err
+			return last, 0, err
 		}
 		var now usage
 		now, err = p.usage()
@@ -166,7 +168,7 @@ func (p *process) settle(ctx context.Context) (usage, error) {
 		}
 		last = now
 	}
-	return last, err
+	return last, busy.Sub(began), err
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

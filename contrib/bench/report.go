@@ -24,16 +24,16 @@ func (r *report) section(s section) {
 		fmt.Fprintf(r.w, "  left out: %s\n", text)
 	}
 	if len(s.subjects) > 0 {
-		fmt.Fprintf(r.w, "  %-12s %9s %9s %9s %9s %9s %7s %10s %9s %9s %9s\n", "logger", "rate", "offered/s",
-			"matched", "logged", "lost", "lost %", "CPU µs/pkt", "max RSS", "idle RSS", "start ms")
+		fmt.Fprintf(r.w, "  %-12s %9s %9s %9s %9s %9s %7s %10s %9s %9s %9s %9s\n", "logger", "rate", "offered/s",
+			"matched", "logged", "lost", "lost %", "CPU µs/pkt", "behind ms", "max RSS", "idle RSS", "start ms")
 	}
 }
 
 func (r *report) row(title string, m measurement) {
 	r.rows[title] = append(r.rows[title], m)
-	fmt.Fprintf(r.w, "  %-12s %9s %9.0f %9d %9d %9d %7.2f %10.3f %7.1fMB %7.1fMB %9.1f\n", m.subject.logger, rateName(m.rate),
+	fmt.Fprintf(r.w, "  %-12s %9s %9.0f %9d %9d %9d %7.2f %10.3f %9.0f %7.1fMB %7.1fMB %9.1f\n", m.subject.logger, rateName(m.rate),
 		m.offered.PerSecond(), m.hits, m.logged, m.lost(), 100*float64(m.lost())/float64(max(m.hits, 1)), m.perPacket(),
-		megabytes(m.maxRSS), megabytes(m.idleRSS), m.listening.Seconds()*1000)
+		m.behind.Seconds()*1000, megabytes(m.maxRSS), megabytes(m.idleRSS), m.listening.Seconds()*1000)
 }
 
 func (r *report) failed(s subject, rate int, err error) {
