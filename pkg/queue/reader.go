@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"io"
 )
 
 // reader reads the rows of a spool in order. It is the consumer's.
@@ -75,11 +76,12 @@ func (r *reader) take(s *spool, rec record, blk *Block) (ok bool, err error) {
 	}
 	body := r.body[:rec.size]
 	at := r.off
-	if _, err := r.file.ReadAt(body, at+recordHead); err != nil && rec.size > 0 {
+	n, err := r.file.ReadAt(body, at+recordHead)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
 	r.off += recordHead + int64(rec.size)
-	if err := rec.appendTo(blk, body); err != nil {
+	if n < len(body) || rec.appendTo(blk, body) != nil {
 		s.setAside(r.file, r.seg, at, r.off)
 		return false, nil
 	}
