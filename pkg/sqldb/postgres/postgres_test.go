@@ -255,6 +255,11 @@ func TestLedger(t *testing.T) {
 	if got := fmt.Sprint(d.Query(t, "select oob_mark from t order by 1")); got != "[[1] [2] [5]]" {
 		t.Errorf("rows %s", got)
 	}
+	// A logger or a server was off for long. Only what other epochs have left goes.
+	d.Exec(t, "update ulogd_ledger set updated = now() - interval '30 days'",
+		"insert into ulogd_ledger values ('fw1/db1', 'e0', 7, 0, now() - interval '30 days')")
+	s.mustConnect(t)
+	resume("e1", 5)
 	if got := fmt.Sprint(d.Query(t, "select source, epoch, upto, lost from ulogd_ledger")); got != "[[fw1/db1 e1 5 3]]" {
 		t.Errorf("ledger %s", got)
 	}
