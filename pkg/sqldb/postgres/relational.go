@@ -36,10 +36,13 @@ type part struct {
 	rows []byte
 }
 
+// baseTables are those of the relational schema.
+var baseTables = []string{"ulog2", "mac", "hwhdr", "tcp", "udp", "sctp", "icmp", "icmpv6"}
+
 // discover describes the base tables, which are where the view is.
 func (w *relational) discover(ctx context.Context) error {
 	w.relations = map[string]relation{}
-	for _, name := range []string{"ulog2", "mac", "hwhdr", "tcp", "udp", "sctp", "icmp", "icmpv6"} {
+	for _, name := range baseTables {
 		r, err := w.relation(ctx, w.table.schema, name)
 		if err != nil {
 			return err
