@@ -21,9 +21,9 @@ func (r *reader) close() {
 	}
 }
 
-// seek goes to a segment.
+// seek goes to a segment. One without a record may have been made again meanwhile.
 func (r *reader) seek(s *spool, g segment) error {
-	if r.file != nil && r.seg.first == g.first {
+	if r.file != nil && r.seg.first == g.first && r.seg.layout == g.layout {
 		r.seg.size = g.size
 		return nil
 	}

@@ -678,3 +678,28 @@ func TestReceiverIsAhead(t *testing.T) {
 		t.Errorf("%+v, want 70 written", a)
 	}
 }
+
+// TestSegmentMadeAgain: a segment without a record, which the consumer has open, gets
+// another layout.
+func TestSegmentMadeAgain(t *testing.T) {
+	d := newDisk()
+	q := openOn(t, d, spooled)
+	q.SetLayout("a")
+	p := producer{q: q}
+	q.mu.Lock()
+	err := q.spool.begin(0, "a") // and the disk was full for the record
+	q.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.spilled = true
+	blk := new(Block)
+	if err := q.reader.read(q.spool, q.findLocked, q.afterLocked, blk, 0, q.batching); err != nil || blk.Rows() != 0 {
+		t.Fatalf("%d rows, %v", blk.Rows(), err)
+	}
+	q.SetLayout("a\x00longer")
+	p.offer(3, 10)
+	if blk, err := q.Get(t.Context()); err != nil || blk.Layout != "a\x00longer" || blk.Rows() != 3 {
+		t.Errorf("block %+v, %v; want three rows of the new layout", blk, err)
+	}
+}
