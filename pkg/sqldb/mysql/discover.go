@@ -64,7 +64,7 @@ func (c *conn) public() string {
 // withHost are the columns of the table, and the one for the host if only the base
 // table has it that a known procedure stores rows in.
 func (c *conn) withHost(ctx context.Context) ([]sqldb.Column, error) {
-	base := map[known]string{packets: "ulog2", flows: "ulog2_ct"}[c.known]
+	base := map[known]string{packets: "ulog2", flows: flowTable}[c.known]
 	if base == "" || c.table.column(sqldb.HostColumn) != nil {
 		return c.table.columns, nil
 	}

@@ -47,13 +47,14 @@ func (c *conn) source() string { return c.config.Source[:min(len(c.config.Source
 
 // checkEngines sees whether rows and ledger can share a transaction.
 func (c *conn) checkEngines(ctx context.Context) error {
-	tables := []string{c.config.Ledger}
-	if c.table.view {
-		tables = append(tables, "ulog2") // which is behind the views of the schemas
-	} else {
-		tables = append(tables, c.table.name)
+	table := c.table.name
+	switch {
+	case c.known == flows:
+		table = flowTable
+	case c.table.view:
+		table = "ulog2" // which is behind the other views of the schemas
 	}
-	for _, name := range tables {
+	for _, name := range []string{c.config.Ledger, table} {
 		r, err := c.relation(ctx, name)
 		if err != nil {
 			return err

@@ -52,11 +52,11 @@ func (c *conn) procedure(ctx context.Context, s sqldb.Statement) error {
 		}
 		c.writer, c.how = w, way(w.loads())+", into the base tables, as "+s.Text+" would"
 	case flows:
-		r, err := c.relation(ctx, "ulog2_ct")
+		r, err := c.relation(ctx, flowTable)
 		if err != nil {
 			return err
 		}
-		c.writer, c.how = &inserter{conn: c, into: r, rename: flowColumn, prefix: "insert into ulog2_ct", plain: true}, way(c.loadable(r))+", as "+s.Text+" would"
+		c.writer, c.how = &inserter{conn: c, into: r, rename: flowColumn, prefix: "insert into " + flowTable, plain: true}, way(c.loadable(r))+", as "+s.Text+" would"
 	default:
 		w := &caller{conn: c, statement: s}
 		if err := w.discover(ctx); err != nil {
@@ -66,6 +66,9 @@ func (c *conn) procedure(ctx context.Context, s sqldb.Statement) error {
 	}
 	return nil
 }
+
+// flowTable is behind the view of flows.
+const flowTable = "ulog2_ct"
 
 // flowColumn is the column of table ulog2_ct that stands for one of view
 // conntrack (reference page "schemas", section 2.5).
