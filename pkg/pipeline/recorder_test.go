@@ -178,6 +178,45 @@ func TestNextRun(t *testing.T) {
 	}
 }
 
+// TestOldSpool: a power cut can take rows from the spool that the database has, and a
+// backup is older than it. What comes after is stored all the same.
+func TestOldSpool(t *testing.T) {
+	for _, failures := range []int{0, 3} {
+		t.Run(fmt.Sprintf("%d failures to connect", failures), func(t *testing.T) {
+			state, db := t.TempDir(), &base{ledger: map[string]uint64{}}
+			run := func(from, to, failures int, between func(int, bool, []string) error) *bench {
+				o := &recorder{fake: new(fake), base: db, between: between}
+				o.connect = func(attempt int) error {
+					if attempt <= failures {
+						return fmt.Errorf("%w: down", plugin.ErrNotConnected)
+					}
+					return nil
+				}
+				return runRecorder(t, state, &counting{events: to, n: from}, o)
+			}
+			smooth := func(int, bool, []string) error { return nil }
+			run(0, 10, 0, smooth)
+			old := t.TempDir()
+			if err := os.CopyFS(old, os.DirFS(state)); err != nil {
+				t.Fatal(err)
+			}
+			run(10, 60, 0, smooth)
+			state = old
+			b := run(60, 80, failures, func(write int, committed bool, _ []string) error {
+				if committed && write == 1 {
+					return fmt.Errorf("%w: cut", plugin.ErrNotConnected)
+				}
+				return nil
+			})
+			run(80, 100, failures, smooth)
+			same(t, "rows", numbers(100, 1), db.rows)
+			if got, want := b.Status(), "db1: packets 30 = written 30 + rejected 0 + waiting 0 + filtered 0 + refused 0 + lost 0"; got[0] != want {
+				t.Errorf("status %q, want %q", got, want)
+			}
+		})
+	}
+}
+
 // stream is a batch of numbered events.
 func stream(id byte, first, lost uint64, n int) *event.Batch {
 	b := event.NewBatch(event.Layout{})

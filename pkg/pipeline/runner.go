@@ -169,8 +169,7 @@ func (r *runner) reconnect(ctx context.Context) error {
 
 // resume leaves out what the receiver has already.
 func (r *runner) resume(upto uint64) {
-	r.queue.Resume(upto)
-	if upto > r.upto {
+	if upto = r.queue.Resume(upto); upto > r.upto {
 		if r.resumed {
 			r.written.Add(upto - r.upto)
 		}

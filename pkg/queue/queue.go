@@ -46,6 +46,8 @@ type Queue struct {
 	bytes    int    // in full
 	spilled  bool   // rows go to disk only, until the consumer has come to their end
 	read     uint64 // number of the row from which on the consumer reads the disk, if spilled
+	opened   uint64 // number of the first row of this process
+	resumed  bool   // the receiver has said how far it is
 	closed   bool
 	kicked   bool
 	failing  bool
@@ -94,7 +96,7 @@ func (q *Queue) open(f files, log *slog.Logger) (err error) {
 	if q.spool, q.state, err = openSpool(f, q.options, log); err != nil {
 		return err
 	}
-	q.read, q.spilled = q.state.cursor, q.state.cursor < q.state.taken
+	q.read, q.spilled, q.opened = q.state.cursor, q.state.cursor < q.state.taken, q.state.taken
 	return nil
 }
 
@@ -479,11 +481,40 @@ func (q *Queue) Settle(upto uint64, rejected int) {
 	q.advance(upto, uint64(rejected))
 }
 
-// Resume says that the receiver has all rows before number upto.
-func (q *Queue) Resume(upto uint64) {
+// Resume says that the receiver has all rows of the epoch before number upto. The
+// result is before which number they need not be sent.
+//
+// A receiver that has more than earlier processes have taken, as far as the spool
+// knows, has rows that a power cut took from it, or a backup does not have. Rows
+// that came since have the numbers of those, so they go on in an epoch of their own.
+func (q *Queue) Resume(upto uint64) uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.advance(min(upto, q.state.taken), 0)
+	if !q.resumed && upto > q.opened {
+		upto = q.opened
+		q.beginEpoch()
+	}
+	q.resumed = true
+	upto = min(upto, q.state.taken)
+	q.advance(upto, 0)
+	return upto
+}
+
+// beginEpoch gives the rows of this process a new epoch. All before them are with the
+// receiver.
+func (q *Queue) beginEpoch() {
+	q.state.former, q.state.epoch = q.state.epoch, newEpoch()
+	for _, b := range append([]*Block{q.tail, q.got}, q.full...) {
+		if b != nil {
+			b.Epoch = q.state.epoch
+		}
+	}
+	if q.spool != nil {
+		q.spool.log.Warn("spool: the receiver has more rows than are known here, as after a power cut or from a backup; new rows are numbered anew")
+		q.spool.epoch = q.state.epoch
+		q.spool.leave()
+	}
+	q.save()
 }
 
 func (q *Queue) advance(upto, rejected uint64) {

@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"io"
 )
 
 // reader reads the rows of a spool in order. It is the consumer's.
@@ -20,9 +21,9 @@ func (r *reader) close() {
 	}
 }
 
-// seek goes to a segment.
+// seek goes to a segment. One without a record may have been made again meanwhile.
 func (r *reader) seek(s *spool, g segment) error {
-	if r.file != nil && r.seg.first == g.first {
+	if r.file != nil && r.seg.first == g.first && r.seg.layout == g.layout {
 		r.seg.size = g.size
 		return nil
 	}
@@ -75,11 +76,12 @@ func (r *reader) take(s *spool, rec record, blk *Block) (ok bool, err error) {
 	}
 	body := r.body[:rec.size]
 	at := r.off
-	if _, err := r.file.ReadAt(body, at+recordHead); err != nil && rec.size > 0 {
+	n, err := r.file.ReadAt(body, at+recordHead)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
 	r.off += recordHead + int64(rec.size)
-	if err := rec.appendTo(blk, body); err != nil {
+	if n < len(body) || rec.appendTo(blk, body) != nil {
 		s.setAside(r.file, r.seg, at, r.off)
 		return false, nil
 	}

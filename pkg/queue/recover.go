@@ -35,7 +35,7 @@ func (s *spool) recover() (state, error) {
 	return st, nil
 }
 
-// scan lists the segments of the state's epoch. If there is no state, the newest
+// scan lists the segments of the state's epoch, and of the one before. If there is no state, the newest
 // segment says which epoch that is.
 func (s *spool) scan(st *state, noState bool) error {
 	names, err := s.files.list()
@@ -50,7 +50,7 @@ func (s *spool) scan(st *state, noState bool) error {
 			continue
 		}
 		g, epoch, err := s.look(name, first)
-		if errors.Is(err, errSegment) || err == nil && !noState && epoch != st.epoch {
+		if errors.Is(err, errSegment) || err == nil && !noState && epoch != st.epoch && epoch != st.former {
 			if err := s.stray(name); err != nil {
 				return err
 			}

@@ -81,7 +81,9 @@ func readRecord(f io.ReaderAt, off, size int64) (record, error) {
 	if off+recordHead > size {
 		return record{}, errRecord
 	}
-	if _, err := f.ReadAt(h[:], off); err != nil {
+	if _, err := f.ReadAt(h[:], off); errors.Is(err, io.EOF) {
+		return record{}, errRecord // somebody has cut the file
+	} else if err != nil {
 		return record{}, err
 	}
 	r, err := parseRecord(h[:])
@@ -99,8 +101,11 @@ func findRecord(f io.ReaderAt, off, size int64) (int64, error) {
 	buf := make([]byte, 64<<10)
 	for off < size {
 		n, err := f.ReadAt(buf[:min(int64(len(buf)), size-off)], off)
-		if err != nil && !errors.Is(err, io.EOF) || n == 0 {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return size, err
+		}
+		if n == 0 {
+			break
 		}
 		at := bytes.Index(buf[:n], magic[:])
 		if at < 0 {

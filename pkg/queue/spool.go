@@ -122,10 +122,7 @@ func (s *spool) write(b []byte, first uint64, layout string) error {
 
 // begin makes a segment. One that is still without a record is made again.
 func (s *spool) begin(first uint64, layout string) error {
-	if s.file != nil {
-		_ = s.file.Close() // all of it was written, and synced if that matters
-		s.file = nil
-	}
+	s.leave()
 	if g := s.last(); g != nil && g.first == first {
 		s.bytes -= g.size
 		s.segments = s.segments[:len(s.segments)-1]
@@ -157,9 +154,17 @@ func (s *spool) trim(cursor, taken uint64) {
 		s.drop()
 	}
 	if g := s.last(); len(s.segments) == 1 && cursor == taken && g.size >= s.segmentSize {
+		s.leave()
+		s.drop()
+	}
+}
+
+// leave closes the last segment, if it is open, so that the next rows begin another. All
+// of it was written, and synced if that matters.
+func (s *spool) leave() {
+	if s.file != nil {
 		_ = s.file.Close()
 		s.file = nil
-		s.drop()
 	}
 }
 

@@ -577,3 +577,129 @@ func BenchmarkSpool(b *testing.B) {
 		}
 	}
 }
+
+// TestNoRoomForASegment: a disk that is full just when a segment is, and everything
+// delivered from memory.
+func TestNoRoomForASegment(t *testing.T) {
+	d := newDisk()
+	q := openOn(t, d, spooled)
+	p := producer{q: q}
+	for q.spool.last() == nil || q.spool.last().size < q.spool.segmentSize {
+		p.offer(10, 1000)
+	}
+	d.fails = errors.New("no space left on device")
+	p.offer(10, 1000)
+	d.fails = nil
+	rows := drainSome(t, q)
+	p.offer(10, 1000)
+	rows = append(rows, drainAll(t, q, true)...)
+	if !slices.Equal(rows, upTo(0, p.next)) {
+		t.Errorf("rows %v, want %d", rows, p.next)
+	}
+	balanced(t, q)
+	if q = openOn(t, d.restart(), spooled); q.Waiting() != 0 {
+		t.Errorf("%d rows wait after a restart", q.Waiting())
+	}
+}
+
+// drainSome gets and settles all that waits.
+func drainSome(t testing.TB, q *Queue) (rows []uint64) {
+	t.Helper()
+	for q.Waiting() > 0 {
+		blk, err := q.Get(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range blk.Rows() {
+			rows = append(rows, binary.BigEndian.Uint64(blk.Row(i)))
+		}
+		done(q, blk)
+	}
+	return rows
+}
+
+// TestTruncated: what somebody cuts off a segment while the queue reads it is lost,
+// and the rest comes.
+func TestTruncated(t *testing.T) {
+	for _, cut := range []int{200, 500, 5000, 60000} {
+		d := newDisk()
+		o := spooled
+		o.Memory = 1000
+		q := openOn(t, d, o)
+		p := producer{q: q}
+		for range 60 {
+			p.offer(10, 100)
+		}
+		for name, c := range d.files {
+			if strings.HasSuffix(name, segmentEnd) {
+				c.data = c.data[:len(c.data)-min(cut, len(c.data))]
+			}
+		}
+		before := p.next
+		p.offer(10, 100)
+		rows := drainAll(t, q, true)
+		if !slices.IsSorted(rows) || len(rows) < 10 || !slices.Equal(rows[len(rows)-10:], upTo(before, p.next)) {
+			t.Errorf("cut %d: rows %v", cut, rows)
+		}
+		if a := q.Tally(); a.Lost == 0 || a.Lost != p.next-uint64(len(rows)) {
+			t.Errorf("cut %d: %d rows came of %d, %d lost", cut, len(rows), p.next, a.Lost)
+		}
+		balanced(t, q)
+	}
+}
+
+// TestReceiverIsAhead: a receiver has rows that the spool does not know of. Those that
+// come now are others, whatever their numbers, and survive the process as before.
+func TestReceiverIsAhead(t *testing.T) {
+	d := newDisk()
+	q := openOn(t, d, spooled)
+	p := producer{q: q}
+	p.offer(50, 10)
+	drainAll(t, q, true)
+	old := q.Epoch()
+
+	q = openOn(t, d.restart(), spooled)
+	p.q = q
+	p.offer(10, 10)
+	if n := q.Resume(80); n != 50 || q.Epoch() == old {
+		t.Errorf("resumed at %d in epoch %s, want 50 and another than %s", n, q.Epoch(), old)
+	}
+	p.offer(10, 10)
+	epoch := q.Epoch()
+
+	q = openOn(t, d.restart(), spooled)
+	if n := q.Resume(0); n != 0 || q.Epoch() != epoch {
+		t.Errorf("resumed at %d in epoch %s, want 0 and %s", n, q.Epoch(), epoch)
+	}
+	if rows := drainAll(t, q, true); !slices.Equal(rows, upTo(50, 70)) {
+		t.Errorf("rows %v", rows)
+	}
+	if a := q.Tally(); a.Taken != 70 || a.Written != 70 {
+		t.Errorf("%+v, want 70 written", a)
+	}
+}
+
+// TestSegmentMadeAgain: a segment without a record, which the consumer has open, gets
+// another layout.
+func TestSegmentMadeAgain(t *testing.T) {
+	d := newDisk()
+	q := openOn(t, d, spooled)
+	q.SetLayout("a")
+	p := producer{q: q}
+	q.mu.Lock()
+	err := q.spool.begin(0, "a") // and the disk was full for the record
+	q.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.spilled = true
+	blk := new(Block)
+	if err := q.reader.read(q.spool, q.findLocked, q.afterLocked, blk, 0, q.batching); err != nil || blk.Rows() != 0 {
+		t.Fatalf("%d rows, %v", blk.Rows(), err)
+	}
+	q.SetLayout("a\x00longer")
+	p.offer(3, 10)
+	if blk, err := q.Get(t.Context()); err != nil || blk.Layout != "a\x00longer" || blk.Rows() != 3 {
+		t.Errorf("block %+v, %v; want three rows of the new layout", blk, err)
+	}
+}

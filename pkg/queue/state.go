@@ -3,13 +3,15 @@ package queue
 import (
 	"encoding/binary"
 	"errors"
+	"strings"
 )
 
 // state is what a queue remembers of itself. It lies in a file that is mapped
 // into memory, so that noting it costs no system call and survives the end of the
 // process, however sudden.
 type state struct {
-	epoch string
+	epoch  string
+	former string // the epoch before, which segments may still say that they are of
 
 	taken    uint64 // rows: number of the next one
 	cursor   uint64 // number of the first row that is not dealt with
@@ -22,16 +24,17 @@ type state struct {
 // The file has two slots, of which the one with the higher sequence number
 // counts. A process that is killed while it writes one leaves the other.
 const (
-	stateName = "state"
-	stateSize = 4096
-	slotSize  = 512 // what a disk writes at once
-	slotSum   = 0   // checksum of the slot from slotSeq on
-	slotSeq   = 4
-	slotEpoch = 12
-	epochSize = 32
-	slotRows  = slotEpoch + epochSize
-	slotPlace = slotRows + 5*8 // of the progress
-	slotEnd   = slotPlace + 16 + 6*8
+	stateName  = "state"
+	stateSize  = 4096
+	slotSize   = 512 // what a disk writes at once
+	slotSum    = 0   // checksum of the slot from slotSeq on
+	slotSeq    = 4
+	slotEpoch  = 12
+	epochSize  = 32
+	slotRows   = slotEpoch + epochSize
+	slotPlace  = slotRows + 5*8       // of the progress
+	slotFormer = slotPlace + 16 + 6*8 // the former
+	slotEnd    = slotFormer + epochSize
 )
 
 // page is the mapped file.
@@ -78,6 +81,8 @@ func (s *state) put(b []byte) {
 		binary.LittleEndian.PutUint64(b[slotRows+8*i:], n)
 	}
 	s.progress.put(b[slotPlace:])
+	clear(b[slotFormer:slotEnd])
+	copy(b[slotFormer:slotEnd], s.former)
 }
 
 func (s *state) get(b []byte) {
@@ -86,4 +91,5 @@ func (s *state) get(b []byte) {
 		*n = binary.LittleEndian.Uint64(b[slotRows+8*i:])
 	}
 	s.progress.get(b[slotPlace:])
+	s.former = strings.TrimRight(string(b[slotFormer:slotEnd]), "\x00")
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ulogd-go/ulogd/schema"
 )
@@ -34,6 +35,9 @@ type dialect interface {
 	// locked tells whether an error is that others hold a lock.
 	locked(err error) bool
 }
+
+// endTime is how long giving a lock back may take.
+const endTime = time.Second
 
 var dialects = map[schema.Engine]dialect{schema.MySQL: mySQL{}, schema.Postgres: postgres{}, schema.SQLite: sqlite{}}
 

@@ -38,8 +38,10 @@ func (mySQL) begin(ctx context.Context, c *sql.Conn) (free bool, err error) {
 }
 
 func (mySQL) end(c *sql.Conn) {
+	ctx, stop := context.WithTimeout(context.Background(), endTime)
+	defer stop()
 	// If that fails the connection is lost, and the lock with it.
-	_, _ = c.ExecContext(context.Background(), "do release_lock(concat('ulogd_retention.', left(database(), 40)))")
+	_, _ = c.ExecContext(ctx, "do release_lock(concat('ulogd_retention.', left(database(), 40)))")
 }
 
 func (mySQL) relations(ctx context.Context, c *sql.Conn) (map[string]relation, error) {

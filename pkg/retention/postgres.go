@@ -28,8 +28,10 @@ func (postgres) begin(ctx context.Context, c *sql.Conn) (free bool, err error) {
 }
 
 func (postgres) end(c *sql.Conn) {
+	ctx, stop := context.WithTimeout(context.Background(), endTime)
+	defer stop()
 	// If that fails the connection is lost, and the lock with it.
-	_, _ = c.ExecContext(context.Background(), "select pg_advisory_unlock(hashtext('ulogd retention'), hashtext(current_schema()))")
+	_, _ = c.ExecContext(ctx, "select pg_advisory_unlock(hashtext('ulogd retention'), hashtext(current_schema()))")
 }
 
 func (postgres) relations(ctx context.Context, c *sql.Conn) (map[string]relation, error) {
@@ -40,9 +42,11 @@ func (postgres) relations(ctx context.Context, c *sql.Conn) (map[string]relation
 
 func (postgres) quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
+// deleteStep looks at the time of the rows again: where other tables belong to the
+// table, as partitions or heirs, a row in each of them may be at the same place.
 func (d postgres) deleteStep(table, old string) string {
 	table = d.quote(table)
-	return "delete from " + table + " where ctid = any (array(select ctid from " + table + " where " + old + " limit " + strconv.Itoa(step) + "))"
+	return "delete from " + table + " where ctid = any (array(select ctid from " + table + " where " + old + " limit " + strconv.Itoa(step) + ")) and " + old
 }
 
 func (postgres) unusedMACs() string {

@@ -356,3 +356,56 @@ func (l logged) Write(p []byte) (int, error) {
 	l <- string(slices.Clone(p))
 	return len(p), nil
 }
+
+// TestOtherPartitions: in a table that is parted by something else than days, or that
+// other tables inherit from, young rows stay.
+func TestOtherPartitions(t *testing.T) {
+	for name, statements := range map[string][]string{
+		"list": {"create table ulog2 (oob_time_sec bigint, oob_hook int) partition by list (oob_hook)",
+			"create table one partition of ulog2 for values in (1)", "create table two partition of ulog2 for values in (2)"},
+		"inheritance": {"create table ulog2 (oob_time_sec bigint, oob_hook int)", "create table one (check (oob_hook = 1)) inherits (ulog2)",
+			"create table two (check (oob_hook = 2)) inherits (ulog2)"},
+	} {
+		d := dbtest.Get(t, dbtest.PostgreSQL).Database(t)
+		s := subject{schema.Postgres, d.AsUser(t)}
+		s.exec(t, statements...)
+		s.exec(t, fmt.Sprintf("insert into one select %d, 1 from generate_series(1, 100)", now.AddDate(-1, 0, 0).Unix()),
+			fmt.Sprintf("insert into two select %d, 2 from generate_series(1, 100)", now.Unix()))
+		if r := s.run(t, ninety, "ulog2"); r.Rows != 100 {
+			t.Errorf("%s: %v, want 100 rows removed", name, r)
+		}
+		if n, young := s.count(t, "ulog2"), s.count(t, "two"); n != 100 || young != 100 {
+			t.Errorf("%s: %d rows are left, and %d of 100 young ones", name, n, young)
+		}
+	}
+}
+
+// TestEndFrozen: a server that does not answer does not hold up the daemon's end.
+func TestEndFrozen(t *testing.T) {
+	for engine, e := range map[schema.Engine]dbtest.Engine{schema.MySQL: dbtest.MySQL, schema.Postgres: dbtest.PostgreSQL} {
+		server := dbtest.Get(t, e)
+		db := server.Database(t).AsUser(t)
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if free, err := dialects[engine].begin(t.Context(), conn); err != nil || !free {
+			t.Fatalf("%t, %v", free, err)
+		}
+		server.Freeze()
+		ended := make(chan struct{})
+		go func() {
+			dialects[engine].end(conn)
+			_ = conn.Close()
+			close(ended)
+		}()
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s: still waiting after 10 s", engine)
+		}
+		server.Thaw()
+		<-ended
+		db.Close()
+	}
+}

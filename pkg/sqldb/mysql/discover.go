@@ -16,8 +16,9 @@ type relation struct {
 	name          string
 	view          bool
 	transactional bool
+	parted        bool // it has partitions
 	short         bool // its rows are numbered with less than 64 bits
-	wide          bool // it has a text whose bytes are not those of UTF-8 or Latin 1
+	other         bool // it has a column for which the bytes of a text are no text in UTF-8 or Latin 1
 	columns       []sqldb.Column
 }
 
@@ -63,7 +64,7 @@ func (c *conn) public() string {
 // withHost are the columns of the table, and the one for the host if only the base
 // table has it that a known procedure stores rows in.
 func (c *conn) withHost(ctx context.Context) ([]sqldb.Column, error) {
-	base := map[known]string{packets: "ulog2", flows: "ulog2_ct"}[c.known]
+	base := map[known]string{packets: "ulog2", flows: flowTable}[c.known]
 	if base == "" || c.table.column(sqldb.HostColumn) != nil {
 		return c.table.columns, nil
 	}
@@ -80,12 +81,12 @@ func (c *conn) withHost(ctx context.Context) ([]sqldb.Column, error) {
 // relation looks a table or a view up. It has no columns if there is none.
 func (c *conn) relation(ctx context.Context, name string) (relation, error) {
 	r := relation{name: name}
-	rows, err := c.query(ctx, `select t.table_type, coalesce(e.transactions, '') from information_schema.tables t
+	rows, err := c.query(ctx, `select t.table_type, coalesce(e.transactions, ''), t.create_options like '%partitioned%' from information_schema.tables t
 		left join information_schema.engines e on e.engine = t.engine where t.table_schema = database() and t.table_name = `+quoteText(name))
 	if err != nil || len(rows) == 0 {
 		return r, err
 	}
-	r.view, r.transactional = strings.Contains(rows[0][0], "VIEW"), rows[0][1] == "YES"
+	r.view, r.transactional, r.parted = strings.Contains(rows[0][0], "VIEW"), rows[0][1] == "YES", rows[0][2] == "1"
 	rows, err = c.query(ctx, `select column_name, data_type, column_type, coalesce(character_maximum_length, 0), coalesce(character_set_name, ''),
 		is_nullable, column_default is not null, extra from information_schema.columns
 		where table_schema = database() and table_name = `+quoteText(name)+` order by ordinal_position`)
@@ -104,7 +105,7 @@ func (c *conn) relation(ctx context.Context, name string) (relation, error) {
 		col.Auto = strings.Contains(v[7], "auto_increment")
 		col.Required = v[5] == "NO" && v[6] == "0" && !col.Auto
 		r.short = r.short || col.Auto && col.Bits < 64
-		r.wide = r.wide || isWide(v[4])
+		r.other = r.other || isWide(v[4]) || isBinary(strings.ToLower(v[1]))
 		r.columns = append(r.columns, col)
 	}
 	return r, nil
@@ -155,6 +156,17 @@ func newColumn(name, typ, full string, length int, charset string) sqldb.Column 
 func isWide(charset string) bool {
 	switch charset {
 	case "ucs2", "utf16", "utf16le", "utf32":
+		return true
+	}
+	return false
+}
+
+// isBinary tells whether a type has an inner form for which a text without a character
+// set is taken, or if it can't be, refused.
+func isBinary(typ string) bool {
+	switch typ {
+	case "bit", "inet4", "inet6", "uuid", "json", "vector", "geometry", "point", "linestring", "polygon",
+		"multipoint", "multilinestring", "multipolygon", "geometrycollection", "geomcollection":
 		return true
 	}
 	return false

@@ -29,7 +29,7 @@ func (c *conn) openLedger(ctx context.Context) error {
 		_, err = c.query(ctx, "select source, epoch, upto, lost, updated from "+table+" limit 0")
 	}
 	if err == nil {
-		_, err = c.exec(ctx, fmt.Sprintf("delete from %s where source = %s and updated < now() - interval 7 day", table, quoteText(c.source())))
+		err = c.clean(ctx, "") // to see whether that is allowed
 	}
 	if errors.As(err, &my) {
 		c.config.Log.Warn(fmt.Sprintf("ledger: table %s can't be made or written: %v; rows are stored at least once, and may be there twice after a failure "+
@@ -47,13 +47,14 @@ func (c *conn) source() string { return c.config.Source[:min(len(c.config.Source
 
 // checkEngines sees whether rows and ledger can share a transaction.
 func (c *conn) checkEngines(ctx context.Context) error {
-	tables := []string{c.config.Ledger}
-	if c.table.view {
-		tables = append(tables, "ulog2") // which is behind the views of the schemas
-	} else {
-		tables = append(tables, c.table.name)
+	table := c.table.name
+	switch {
+	case c.known == flows:
+		table = flowTable
+	case c.table.view:
+		table = "ulog2" // which is behind the other views of the schemas
 	}
-	for _, name := range tables {
+	for _, name := range []string{c.config.Ledger, table} {
 		r, err := c.relation(ctx, name)
 		if err != nil {
 			return err
@@ -79,10 +80,21 @@ func (c *conn) moveLedger(ctx context.Context, blk *queue.Block) error {
 	return err
 }
 
+// clean removes what epochs other than the present one have left. No epoch is empty, so
+// nothing is removed for that.
+func (c *conn) clean(ctx context.Context, epoch string) error {
+	_, err := c.exec(ctx, fmt.Sprintf("delete from %s where source = %s and epoch <> %s and %s <> '' and updated < now() - interval 7 day",
+		quoteName(c.config.Ledger), quoteText(c.source()), quoteText(epoch), quoteText(epoch)))
+	return err
+}
+
 // Resume reads the ledger.
 func (c *conn) Resume(ctx context.Context, epoch string) (uint64, error) {
 	if !c.ledger {
 		return 0, nil
+	}
+	if err := c.clean(ctx, epoch); err != nil {
+		return 0, err
 	}
 	rows, err := c.query(ctx, "select upto from "+quoteName(c.config.Ledger)+" where source = "+quoteText(c.source())+" and epoch = "+quoteText(epoch))
 	if err != nil || len(rows) == 0 {

@@ -19,11 +19,11 @@ import (
 var readers atomic.Uint64
 
 // loadable tells whether rows can be loaded into a table from memory: the server
-// has to allow it, and no column may have a character set whose texts are other
-// than their bytes in UTF-8, or in Latin 1. The server takes up to twice as many
-// numbers as there are rows, which a column of 32 bits can't afford.
+// has to allow it, and each column has to take the bytes of a text for that text, in UTF-8
+// or in Latin 1. The server takes up to twice as many numbers as there are rows,
+// which a column of 32 bits can't afford.
 func (c *conn) loadable(r relation) bool {
-	return c.local && !r.view && !r.wide && !r.short
+	return c.local && !r.view && !r.other && !r.short
 }
 
 // errLoad says that the server did not take all rows as they are. LOAD DATA LOCAL

@@ -19,6 +19,7 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/row"
 	"github.com/ulogd-go/ulogd/pkg/sqldb"
 	"github.com/ulogd-go/ulogd/pkg/stats"
+	"github.com/ulogd-go/ulogd/schema"
 )
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
@@ -199,8 +200,17 @@ func TestFingerprints(t *testing.T) {
 // TestRowsBelongTogether: what is stored in several tables has the packet's number
 // in all of them, although somebody else stores packets meanwhile.
 func TestRowsBelongTogether(t *testing.T) {
+	for name, load := range map[string]func(d *dbtest.Database){
+		"ulogd's tables":        func(d *dbtest.Database) { d.LoadOriginal(t, "ulogd2") },
+		"a partition for a day": func(d *dbtest.Database) { d.LoadOurs(t, "v2", schema.Options{Daily: true}) },
+	} {
+		t.Run(name, func(t *testing.T) { belongTogether(t, load) })
+	}
+}
+
+func belongTogether(t *testing.T, load func(*dbtest.Database)) {
 	d := dbtest.Get(t, dbtest.MySQL).Database(t)
-	d.LoadOriginal(t, "ulogd2")
+	load(d)
 	errs := make(chan error, 2)
 	for range 2 {
 		s := newSubject(t, d, "ulog", "INSERT_PACKET_FULL")
@@ -257,6 +267,11 @@ func TestLedger(t *testing.T) {
 	if got := fmt.Sprint(d.Query(t, "select oob_mark from t order by 1")); got != "[[1] [2] [5]]" {
 		t.Errorf("rows %s", got)
 	}
+	// A logger or a server was off for long. Only what other epochs have left goes.
+	d.Exec(t, "update ulogd_ledger set updated = now() - interval 30 day",
+		"insert into ulogd_ledger values ('fw1/db1', 'e0', 7, 0, now() - interval 30 day)")
+	s.mustConnect(t)
+	resume("e1", 5)
 	if got := fmt.Sprint(d.Query(t, "select source, epoch, upto, lost from ulogd_ledger")); got != "[[fw1/db1 e1 5 3]]" {
 		t.Errorf("ledger %s", got)
 	}
@@ -418,6 +433,29 @@ func TestTables(t *testing.T) {
 		s.write(t, fieldsOf{"oob_time_sec": num(5), "ip_saddr": {Kind: row.IP4, Num: 0xc0000201}, "raw_mac": {Kind: row.Raw, Bytes: []byte{0, 1, 255}}, "oob_prefix": text("łé\t")})
 		if got := fmt.Sprint(d.Query(t, "select oob_time_sec, ip_saddr, raw_mac, oob_prefix from "+table)); got != want[table] {
 			t.Errorf("%s: %s, want %s", table, got, want[table])
+		}
+	}
+}
+
+// TestTypes: what is loaded is what an INSERT stores, also in types of which the server
+// reads bytes in another way than texts.
+func TestTypes(t *testing.T) {
+	d := dbtest.Get(t, dbtest.MySQL).Database(t)
+	values := fieldsOf{"oob_hook": num(5), "oob_mark": num(1), "ip_saddr": {Kind: row.IP6, Bytes: []byte("\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\xab\xcd")},
+		"ip_daddr": {Kind: row.IP4, Num: 0xc0000201}, "oob_prefix": text("1234567890123456")}
+	for _, column := range []string{"oob_hook bit(8)", "oob_mark bit(1)", "oob_hook bit(16)", "ip_saddr inet6", "ip_daddr inet6", "ip_daddr inet4", "oob_hook enum('x', '5')",
+		"oob_hook year", "oob_prefix json", "oob_hook decimal(5, 2)", "oob_hook float", "oob_hook set('a', 'b', 'c')", "oob_prefix binary(16)", "oob_prefix varchar(16) character set utf16", "oob_prefix inet6"} {
+		name, _, _ := strings.Cut(column, " ")
+		var got [2]string
+		for i, procedure := range []string{"INSERT INTO t", "INSERT"} {
+			d.Exec(t, "drop table if exists t", "create table t ("+column+")")
+			s := newSubject(t, d, "t", procedure)
+			s.mustConnect(t)
+			err := s.conn.Write(t.Context(), s.block(fieldsOf{name: values[name]}))
+			got[i] = fmt.Sprint(d.Query(t, "select hex("+name+"), cast("+name+" as char) from t"), err != nil)
+		}
+		if got[0] != got[1] {
+			t.Errorf("%s: %s, by INSERT %s", column, got[1], got[0])
 		}
 	}
 }

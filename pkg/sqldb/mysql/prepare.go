@@ -17,7 +17,7 @@ func (c *conn) Prepare(ctx context.Context) error {
 	s := sqldb.ParseStatement(c.config.Procedure)
 	switch s.Mode {
 	case sqldb.Insert:
-		c.writer, c.how = &inserter{conn: c, into: c.table, prefix: "insert into " + quoteName(c.table.name), plain: true}, c.way(c.table)
+		c.writer, c.how = &inserter{conn: c, into: c.table, prefix: "insert into " + quoteName(c.table.name), plain: true}, way(c.loadable(c.table))
 	case sqldb.InsertAs:
 		c.writer, c.how = &inserter{conn: c, into: c.table, prefix: s.Text}, "by the statement given, many rows at once"
 	default:
@@ -32,8 +32,8 @@ func (c *conn) Prepare(ctx context.Context) error {
 }
 
 // way says how rows get into a table, for the log.
-func (c *conn) way(r relation) string {
-	if c.loadable(r) {
+func way(load bool) string {
+	if load {
 		return "by LOAD DATA"
 	}
 	return "by INSERT, many rows at once"
@@ -50,13 +50,13 @@ func (c *conn) procedure(ctx context.Context, s sqldb.Statement) error {
 		if err := w.discover(ctx); err != nil {
 			return err
 		}
-		c.writer, c.how = w, c.way(w.relations["ulog2"])+", into the base tables, as "+s.Text+" would"
+		c.writer, c.how = w, way(w.loads())+", into the base tables, as "+s.Text+" would"
 	case flows:
-		r, err := c.relation(ctx, "ulog2_ct")
+		r, err := c.relation(ctx, flowTable)
 		if err != nil {
 			return err
 		}
-		c.writer, c.how = &inserter{conn: c, into: r, rename: flowColumn, prefix: "insert into ulog2_ct", plain: true}, c.way(r)+", as "+s.Text+" would"
+		c.writer, c.how = &inserter{conn: c, into: r, rename: flowColumn, prefix: "insert into " + flowTable, plain: true}, way(c.loadable(r))+", as "+s.Text+" would"
 	default:
 		w := &caller{conn: c, statement: s}
 		if err := w.discover(ctx); err != nil {
@@ -66,6 +66,9 @@ func (c *conn) procedure(ctx context.Context, s sqldb.Statement) error {
 	}
 	return nil
 }
+
+// flowTable is behind the view of flows.
+const flowTable = "ulog2_ct"
 
 // flowColumn is the column of table ulog2_ct that stands for one of view
 // conntrack (reference page "schemas", section 2.5).

@@ -170,7 +170,7 @@ func (w *relational) want(blk *queue.Block) error {
 // them. The server numbers the rows of one statement in their order.
 func (w *relational) packets(ctx context.Context, blk *queue.Block, from int) (n int, err error) {
 	var first uint64
-	if w.ordered && w.loadable(w.relations["ulog2"]) {
+	if w.loads() {
 		n = blk.Rows() - from
 		first, err = w.loadPackets(ctx, blk, from, n)
 	} else {
@@ -180,6 +180,13 @@ func (w *relational) packets(ctx context.Context, blk *queue.Block, from int) (n
 		return 0, err
 	}
 	return n, w.children(ctx, blk, from, n, first)
+}
+
+// loads tells whether packets can be loaded, and are numbered one after the other. In a
+// table with partitions those of other writers come between.
+func (w *relational) loads() bool {
+	r := w.relations["ulog2"]
+	return w.ordered && !r.parted && w.loadable(r)
 }
 
 // loadPackets stores n packets. The result is the number of the first one.

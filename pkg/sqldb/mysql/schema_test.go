@@ -134,3 +134,13 @@ func TestRemovedMAC(t *testing.T) {
 		t.Errorf("%s hardware addresses, want 4", got)
 	}
 }
+
+// TestEngineOfFlows: the table behind the view of flows is asked for transactions.
+func TestEngineOfFlows(t *testing.T) {
+	d := dbtest.Get(t, dbtest.MySQL).Database(t)
+	d.LoadOriginal(t, "ulogd2")
+	d.Exec(t, "alter table ulog2_ct engine=MyISAM")
+	s := newSubject(t, d, "conntrack", "INSERT_CT")
+	s.mustConnect(t)
+	s.logged(t, "table ulog2_ct has no transactions")
+}

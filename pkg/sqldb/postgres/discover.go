@@ -14,7 +14,7 @@ import (
 type relation struct {
 	schema, name string
 	kind         string // relkind of pg_class: r, p (partitioned), v, f (foreign)
-	rules        bool   // statements on it are rewritten
+	rules        bool   // statements on it are rewritten, or rows are checked by policies
 	columns      []sqldb.Column
 	sequences    map[string]string // by the column that takes its numbers
 }
@@ -111,7 +111,7 @@ func (c *conn) relation(ctx context.Context, schema, name string) (relation, err
 	// to_jsonb stands in for a column that PostgreSQL 11 does not have.
 	rows, err := c.query(ctx, `select a.attname, coalesce(b.typname, t.typname), case when t.typtype = 'd' then t.typtypmod else a.atttypmod end,
 			a.attnotnull or t.typnotnull, d.adbin is not null, a.attidentity, coalesce(to_jsonb(a)->>'attgenerated', ''),
-			coalesce(pg_get_expr(d.adbin, d.adrelid), ''), k.relkind, k.relhasrules,
+			coalesce(pg_get_expr(d.adbin, d.adrelid), ''), k.relkind, k.relhasrules or row_security_active(k.oid),
 			coalesce(pg_get_serial_sequence(quote_ident(n.nspname) || '.' || quote_ident(k.relname), a.attname), '')
 		from pg_attribute a join pg_class k on k.oid = a.attrelid join pg_namespace n on n.oid = k.relnamespace
 			join pg_type t on t.oid = a.atttypid left join pg_type b on t.typtype = 'd' and b.oid = t.typbasetype

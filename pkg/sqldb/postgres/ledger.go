@@ -29,7 +29,7 @@ func (c *conn) openLedger(ctx context.Context) error {
 		err = c.exec(ctx, "select source, epoch, upto, lost, updated from "+table+" limit 0")
 	}
 	if err == nil {
-		err = c.exec(ctx, fmt.Sprintf("delete from %s where source = %s and updated < now() - interval '7 days'", table, quoteText(c.config.Source)))
+		err = c.clean(ctx, "") // to see whether that is allowed
 	}
 	if errors.As(err, &pg) {
 		c.config.Log.Warn(fmt.Sprintf("ledger: table %s can't be made or written: %v; rows are stored at least once, and may be there twice after a failure "+
@@ -50,10 +50,20 @@ func (c *conn) moveLedger(blk *queue.Block) string {
 		quoteName(c.config.Ledger), quoteText(c.config.Source), quoteText(blk.Epoch), blk.First+uint64(blk.Rows()), blk.Lost)
 }
 
+// clean removes what epochs other than the present one have left. No epoch is empty, so
+// nothing is removed for that.
+func (c *conn) clean(ctx context.Context, epoch string) error {
+	return c.exec(ctx, fmt.Sprintf("delete from %s where source = %s and epoch <> %s and %s <> '' and updated < now() - interval '7 days'",
+		quoteName(c.config.Ledger), quoteText(c.config.Source), quoteText(epoch), quoteText(epoch)))
+}
+
 // Resume reads the ledger.
 func (c *conn) Resume(ctx context.Context, epoch string) (uint64, error) {
 	if !c.ledger {
 		return 0, nil
+	}
+	if err := c.clean(ctx, epoch); err != nil {
+		return 0, err
 	}
 	rows, err := c.query(ctx, "select upto from "+quoteName(c.config.Ledger)+" where source = $1 and epoch = $2", c.config.Source, epoch)
 	if err != nil || len(rows) == 0 {

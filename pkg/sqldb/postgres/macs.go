@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,7 +20,9 @@ type macs struct {
 	known    map[string]uint64 // by the row as COPY has it
 	missing  map[string]int    // place in keys, of the transaction that is open
 	keys     []string
-	found    []uint64 // the numbers of keys
+	found    []uint64        // the numbers of keys
+	used     map[uint64]bool // numbers that were known, of the transaction that is open
+	lock     string          // what keeps rows that were read, if that is allowed
 	packets  []macRef
 	buf      []byte
 }
@@ -34,7 +38,7 @@ type macRef struct {
 const macRoom = 1 << 16
 
 func newMACs(c *conn, r relation) macs {
-	m := macs{conn: c, relation: r, known: map[string]uint64{}, missing: map[string]int{}}
+	m := macs{conn: c, relation: r, known: map[string]uint64{}, missing: map[string]int{}, used: map[uint64]bool{}}
 	for i, name := range [3]string{"mac_saddr", "mac_daddr", "mac_protocol"} {
 		m.columns[i] = r.column(name)
 	}
@@ -44,6 +48,32 @@ func newMACs(c *conn, r relation) macs {
 func (m *macs) begin() {
 	m.packets, m.keys, m.found = m.packets[:0], m.keys[:0], m.found[:0]
 	clear(m.missing)
+	clear(m.used)
+}
+
+// discover finds out whether rows may be locked, for which reading and adding some is
+// not enough.
+func (m *macs) discover(ctx context.Context) error {
+	rows, err := m.query(ctx, "select has_table_privilege($1, 'update')", m.relation.full())
+	if err == nil && rows[0][0] == "t" {
+		m.lock = " for key share"
+	}
+	return err
+}
+
+// hold tells whether the rows that were known are still there, and keeps others from
+// removing them, since not every table has a foreign key for that.
+func (m *macs) hold(ctx context.Context) (there bool, err error) {
+	if len(m.used) == 0 {
+		return true, nil
+	}
+	list := []byte{'{'}
+	for _, id := range slices.Sorted(maps.Keys(m.used)) {
+		list = append(strconv.AppendUint(list, id, 10), ',')
+	}
+	list[len(list)-1] = '}'
+	rows, err := m.query(ctx, "select _mac_id from "+m.relation.full()+" where _mac_id = any ($1::bigint[]) order by 1"+m.lock, string(list))
+	return len(rows) == len(m.used), err
 }
 
 // want notes the addresses of the next packet.
@@ -57,6 +87,7 @@ func (m *macs) want(f *sqldb.Fitter, parts *sqldb.Relational, values []row.Value
 		return
 	}
 	if id, ok := m.known[string(m.buf)]; ok {
+		m.used[id] = true
 		m.packets = append(m.packets, macRef{id, -1})
 		return
 	}

@@ -98,7 +98,7 @@ func (e *Engine) parse() (*pgx.ConnConfig, error) {
 	}
 	config, err := pgx.ParseConfig(text)
 	if err != nil {
-		return nil, fmt.Errorf("connection options: %w", err)
+		return nil, fmt.Errorf("connection options: %s", withoutText(err))
 	}
 	password, err := c.Login.Password(c.Pass)
 	if err != nil {
@@ -113,6 +113,18 @@ func (e *Engine) parse() (*pgx.ConnConfig, error) {
 	// Text is sent in UTF-8, whatever the database has.
 	config.RuntimeParams["client_encoding"] = "UTF8"
 	return config, nil
+}
+
+// withoutText is what pgx says of options that it can't read, without these. It leaves
+// out only passwords that it finds, and libpq's form may have blanks around the
+// equals sign or in a password.
+func withoutText(err error) string {
+	text := err.Error()
+	text = text[strings.LastIndex(text, "`: ")+len("`: "):]
+	if what, _, ok := strings.Cut(text, " ("); ok && strings.HasPrefix(what, "failed to parse as") {
+		return what // what follows is from the text
+	}
+	return text
 }
 
 func port(n int) string {
@@ -254,6 +266,9 @@ func classify(err error) error {
 		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
 	}
 	err = explain(pg)
+	if pg.Routine == "ExecWithCheckOptions" { // of a policy, with the code of missing rights
+		return &plugin.RejectError{Err: err}
+	}
 	switch pg.Code[:min(2, len(pg.Code))] {
 	case "22", "23", "44", "P0":
 		return &plugin.RejectError{Err: err}

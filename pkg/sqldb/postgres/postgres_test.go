@@ -255,6 +255,11 @@ func TestLedger(t *testing.T) {
 	if got := fmt.Sprint(d.Query(t, "select oob_mark from t order by 1")); got != "[[1] [2] [5]]" {
 		t.Errorf("rows %s", got)
 	}
+	// A logger or a server was off for long. Only what other epochs have left goes.
+	d.Exec(t, "update ulogd_ledger set updated = now() - interval '30 days'",
+		"insert into ulogd_ledger values ('fw1/db1', 'e0', 7, 0, now() - interval '30 days')")
+	s.mustConnect(t)
+	resume("e1", 5)
 	if got := fmt.Sprint(d.Query(t, "select source, epoch, upto, lost from ulogd_ledger")); got != "[[fw1/db1 e1 5 3]]" {
 		t.Errorf("ledger %s", got)
 	}
@@ -419,5 +424,61 @@ func TestNoLedger(t *testing.T) {
 	}
 	if got := d.Count(t, "t"); got != "1" {
 		t.Errorf("%s rows", got)
+	}
+}
+
+// TestRowSecurity: a table with policies takes no COPY, of which rows would be
+// rejected one by one.
+func TestRowSecurity(t *testing.T) {
+	d := dbtest.Get(t, dbtest.PostgreSQL).Database(t)
+	d.Exec(t, "create table t (oob_mark bigint)", "alter table t enable row level security", "alter table t force row level security",
+		"create policy p on t for insert with check (oob_mark <> 13)")
+	s := newSubject(t, d, "t", "INSERT")
+	s.mustConnect(t)
+	s.write(t, fieldsOf{"oob_mark": num(1)}, fieldsOf{"oob_mark": num(2)})
+	var reject *plugin.RejectError
+	if err := s.conn.Write(t.Context(), s.block(fieldsOf{"oob_mark": num(13)})); !errors.As(err, &reject) {
+		t.Errorf("error %v, want a *plugin.RejectError", err)
+	}
+	if n := d.Count(t, "t"); n != "2" {
+		t.Errorf("%s rows, want 2", n)
+	}
+}
+
+// TestRowSecurityBehind: the same of a base table. The function is called, as it was.
+func TestRowSecurityBehind(t *testing.T) {
+	for _, table := range []string{"ulog2", "udp"} {
+		d := dbtest.Get(t, dbtest.PostgreSQL).Database(t)
+		d.LoadOriginal(t, "ulogd2")
+		d.Exec(t, "alter table "+table+" enable row level security", "alter table "+table+" force row level security",
+			"create policy p on "+table+" using (true) with check (true)")
+		s := newSubject(t, d, "ulog", "INSERT_PACKET_FULL")
+		s.mustConnect(t)
+		s.write(t, packets1()...)
+		if n := d.Count(t, "ulog2"); n != "7" {
+			t.Errorf("%s: %s packets, want 7", table, n)
+		}
+	}
+}
+
+// TestDefiner: a function that writes with the rights of its owner is called, since
+// the daemon may have none on the tables.
+func TestDefiner(t *testing.T) {
+	d := dbtest.Get(t, dbtest.PostgreSQL).Database(t)
+	d.LoadOriginal(t, "ulogd2")
+	role := d.Name + "_w"
+	if _, err := d.DB.Exec("create role " + role + " login password 'x'"); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range d.Query(t, "select oid::regprocedure::text from pg_proc where proowner = $1::regrole", d.User) {
+		d.Exec(t, "alter function "+r[0]+" security definer")
+	}
+	d.Exec(t, "grant create on schema public to "+role)
+	s := newSubject(t, d, "ulog", "INSERT_PACKET_FULL")
+	s.config.User, s.config.Pass = role, "x"
+	s.mustConnect(t)
+	s.write(t, packets1()...)
+	if n := d.Count(t, "ulog2"); n != "7" {
+		t.Errorf("%s packets, want 7", n)
 	}
 }

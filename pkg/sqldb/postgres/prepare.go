@@ -31,9 +31,13 @@ func (c *conn) Prepare(ctx context.Context) error {
 	return nil
 }
 
-// insert stores rows in the table itself. COPY knows nothing of views and rules.
+// copies tells whether COPY does the same as INSERT. It knows nothing of views and
+// rules, and refuses to check policies.
+func (r relation) copies() bool { return (r.kind == "r" || r.kind == "p") && !r.rules }
+
+// insert stores rows in the table itself.
 func (c *conn) insert() writer {
-	if (c.table.kind == "r" || c.table.kind == "p") && !c.table.rules {
+	if c.table.copies() {
 		c.how = "by COPY"
 		return &copier{conn: c}
 	}

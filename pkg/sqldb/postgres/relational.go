@@ -36,10 +36,13 @@ type part struct {
 	rows []byte
 }
 
+// baseTables are those of the relational schema.
+var baseTables = []string{"ulog2", "mac", "hwhdr", "tcp", "udp", "sctp", "icmp", "icmpv6"}
+
 // discover describes the base tables, which are where the view is.
 func (w *relational) discover(ctx context.Context) error {
 	w.relations = map[string]relation{}
-	for _, name := range []string{"ulog2", "mac", "hwhdr", "tcp", "udp", "sctp", "icmp", "icmpv6"} {
+	for _, name := range baseTables {
 		r, err := w.relation(ctx, w.table.schema, name)
 		if err != nil {
 			return err
@@ -53,7 +56,7 @@ func (w *relational) discover(ctx context.Context) error {
 		return fmt.Errorf("table ulog2: column _id takes its numbers from no sequence; give it a default of nextval")
 	}
 	w.macs = newMACs(w.conn, w.relations["mac"])
-	return nil
+	return w.macs.discover(ctx)
 }
 
 func (w *relational) plan(columns []string) error {
@@ -163,8 +166,27 @@ func (w *relational) reserve(ctx context.Context, n int) error {
 
 func (w *relational) sequence() string { return w.relations["ulog2"].sequences["_id"] }
 
-// lookUp finds the numbers of the hardware addresses.
+// lookUp finds the numbers of the hardware addresses. Those that are known are
+// looked up again if somebody has removed one meanwhile.
 func (w *relational) lookUp(ctx context.Context, blk *queue.Block) error {
+	if err := w.want(blk); err != nil {
+		return err
+	}
+	there, err := w.macs.hold(ctx)
+	if err != nil {
+		return err
+	}
+	if !there {
+		w.macs.drop()
+		if err := w.want(blk); err != nil {
+			return err
+		}
+	}
+	return w.macs.resolve(ctx)
+}
+
+// want notes the hardware addresses of all packets.
+func (w *relational) want(blk *queue.Block) error {
 	w.macs.begin()
 	for i := range blk.Rows() {
 		values, err := w.decode(blk, i, w.width)
@@ -173,7 +195,7 @@ func (w *relational) lookUp(ctx context.Context, blk *queue.Block) error {
 		}
 		w.macs.want(w.fitter, w.parts, values)
 	}
-	return w.macs.resolve(ctx)
+	return nil
 }
 
 // packets stores the packets, and notes meanwhile what belongs to them.

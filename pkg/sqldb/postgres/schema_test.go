@@ -160,3 +160,24 @@ func TestReplacedFlows(t *testing.T) {
 		})
 	}
 }
+
+// TestRemovedMAC: hardware addresses that were known, and that somebody has removed
+// meanwhile, are made again, with foreign keys and without.
+func TestRemovedMAC(t *testing.T) {
+	for _, drop := range []string{"select 1", "select ulog2_drop_foreign_keys()"} {
+		d := dbtest.Get(t, dbtest.PostgreSQL).Database(t)
+		d.LoadOriginal(t, "ulogd2")
+		d.Exec(t, drop)
+		s := newSubject(t, d, "ulog", "INSERT_PACKET_FULL")
+		s.mustConnect(t)
+		s.write(t, packets1()...)
+		d.Exec(t, "delete from tcp", "delete from udp", "delete from sctp", "delete from icmp", "delete from icmpv6", "delete from hwhdr", "delete from ulog2", "delete from mac")
+		s.write(t, packets1()...)
+		if got := d.Query(t, "select count(*) from ulog2 left join mac on mac_id = _mac_id where mac_id is not null and _mac_id is null")[0][0]; got != "0" {
+			t.Errorf("%s: %s packets refer to hardware addresses that are gone", drop, got)
+		}
+		if got := d.Count(t, "mac"); got != "4" {
+			t.Errorf("%s: %s hardware addresses, want 4", drop, got)
+		}
+	}
+}

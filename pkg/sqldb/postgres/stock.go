@@ -80,7 +80,44 @@ func (c *conn) stock(ctx context.Context, s sqldb.Statement) (known, error) {
 	if !c.config.Direct.Stock(print, r.bodies) {
 		return unknown, nil
 	}
+	if copies, err := c.mayCopy(ctx, s.Text, r.does); err != nil || !copies {
+		return unknown, err
+	}
 	return r.does, nil
+}
+
+// mayCopy tells whether a known routine can be replaced by COPY into its tables, and
+// in unread why not.
+func (c *conn) mayCopy(ctx context.Context, routine string, does known) (bool, error) {
+	tables := []relation{c.table}
+	if does == packets {
+		tables = nil
+		for _, name := range baseTables {
+			r, err := c.relation(ctx, c.table.schema, name)
+			if err != nil {
+				return false, err
+			}
+			tables = append(tables, r)
+		}
+	}
+	for _, r := range tables {
+		if len(r.columns) > 0 && !r.copies() {
+			c.unread = fmt.Sprintf("table %s has rules or policies, or is no plain table, so function %s is called for each row; rows are much faster without", r.name, routine)
+			return false, nil
+		}
+	}
+	if c.config.Direct == sqldb.DirectYes {
+		return true, nil
+	}
+	rows, err := c.query(ctx, "select prosecdef from pg_proc where proname = $1 and pg_function_is_visible(oid)", strings.ToLower(routine))
+	if err != nil {
+		return false, err
+	}
+	if rows[0][0] == "t" {
+		c.unread = fmt.Sprintf("function %s has the rights of its owner (SECURITY DEFINER), so it is called for each row; rows are much faster if the daemon's user may write the tables itself (grant that and say direct=yes)", routine)
+		return false, nil
+	}
+	return true, nil
 }
 
 // fingerprint is one of the bodies of routines, however they are laid out. Each

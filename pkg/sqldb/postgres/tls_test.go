@@ -113,7 +113,9 @@ func TestConnString(t *testing.T) {
 		}
 		t.Setenv("PGPASSFILE", filepath.Join(dir, "pgpass"))
 	}
-	for _, text := range []string{"host=/nowhere password=hunter2 user=u", "postgresql://u:hunter2@/x?host=/nowhere", "host=x password='hunter2", "postgresql://u:hunter2@[x"} {
+	for _, text := range []string{"host=/nowhere password=hunter2 user=u", "postgresql://u:hunter2@/x?host=/nowhere", "host=x password='hunter2", "postgresql://u:hunter2@[x",
+		"host=x password = hunter2 port=y", "host=x password='a\\'hunter2' port=y", "host=x password='a hunter2", "hostx password=a\\ hunter2", "host=x password\t=\t'hunter2' port=y",
+		"postgresql://u@h/x?password=hunter2&port=y", "postgres://u:a@hunter2@h:y/x"} {
 		s := newSubject(t, d, "t", "INSERT")
 		s.config.ConnString = text
 		if err := s.connect(t); err == nil || strings.Contains(err.Error(), "hunter2") {

@@ -8,6 +8,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ulogd-go/ulogd/pkg/plugin"
+	"github.com/ulogd-go/ulogd/pkg/queue"
+	"github.com/ulogd-go/ulogd/pkg/row"
+	"github.com/ulogd-go/ulogd/pkg/sqldb"
 )
 
 // open is a new database with a table t.
@@ -168,5 +173,62 @@ func TestRunDoesNotAllocate(t *testing.T) {
 	}
 	if err := c.exec("commit"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// path is where the database is.
+func (c *conn) path(t *testing.T) (path string) {
+	t.Helper()
+	if err := c.query("pragma database_list", "", func(r result) { path = r.text(2) }); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestNotCompiled: statements that could not be compiled, since the schema had to be
+// read and was locked, are compiled for the next attempt.
+func TestNotCompiled(t *testing.T) {
+	c := open(t, "create table t (a int, b int)")
+	o := &Output{conn: c, config: Config{Table: "t", Ledger: sqldb.None}}
+	var err error
+	if o.seen, err = readTable(c, "t"); err != nil {
+		t.Fatal(err)
+	}
+	defer o.one.close()
+	defer o.many.close()
+	write := func(layout string, values int) error {
+		blk := &queue.Block{Layout: layout}
+		for range values {
+			blk.Data = row.AppendNum(blk.Data, row.Uint, 7)
+		}
+		blk.End()
+		return o.Write(t.Context(), blk)
+	}
+	if err := write("a", 1); err != nil {
+		t.Fatal(err)
+	}
+	other, err := dial(c.path(t), "rw", time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	c.limit(time.Millisecond)
+	for _, err := range []error{other.exec("begin exclusive"), c.exec("pragma writable_schema=reset")} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := write("a\x00b", 2); !transient(err) && !errors.Is(err, plugin.ErrNotConnected) {
+		t.Errorf("error %v, want one of a lock", err)
+	}
+	if err := other.exec("rollback"); err != nil {
+		t.Fatal(err)
+	}
+	if err := write("a\x00b", 2); err != nil {
+		t.Error(err)
+	}
+	var n int64
+	if err := c.query("select count(*) from t where a = 7", "", func(r result) { n = r.integer(0) }); err != nil || n != 2 {
+		t.Errorf("%d rows, %v; want 2", n, err)
 	}
 }

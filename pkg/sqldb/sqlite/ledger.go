@@ -23,8 +23,7 @@ func (o *Output) openLedger(ctx context.Context) error {
 	}
 	table := schema.QuoteSQLite(o.config.Ledger)
 	return o.conn.exec(fmt.Sprintf(`create table if not exists %s (source text not null, epoch text not null, upto integer not null,
-		lost integer not null, updated integer not null, primary key (source, epoch));
-		delete from %[1]s where source = %s and updated < unixepoch() - 7*86400`, table, quoteText(o.source())))
+		lost integer not null, updated integer not null, primary key (source, epoch))`, table))
 }
 
 // moveLedger notes the rows of a block as stored, or refused.
@@ -44,10 +43,27 @@ func (o *Output) Resume(ctx context.Context, epoch string) (upto uint64, err err
 	if o.config.Ledger == sqldb.None {
 		return 0, nil
 	}
-	err = o.conn.query("select upto from "+schema.QuoteSQLite(o.config.Ledger)+" where source = "+quoteText(o.source())+" and epoch = ?", epoch,
-		func(r result) { upto = uint64(r.integer(0)) })
-	if err != nil {
+	if upto, err = o.readLedger(ctx, epoch); err != nil {
 		return 0, fmt.Errorf("%w: ledger: %w", plugin.ErrNotConnected, o.wrap(err))
 	}
 	return upto, nil
+}
+
+// readLedger is how far an epoch has come. It removes what others have left.
+func (o *Output) readLedger(ctx context.Context, epoch string) (upto uint64, err error) {
+	if err := o.conn.begin(ctx); err != nil {
+		return 0, err
+	}
+	ours := schema.QuoteSQLite(o.config.Ledger) + " where source = " + quoteText(o.source())
+	err = o.conn.query("select upto from "+ours+" and epoch = ?", epoch, func(r result) { upto = uint64(r.integer(0)) })
+	if err == nil {
+		err = o.conn.exec("delete from " + ours + " and epoch <> " + quoteText(epoch) + " and updated < unixepoch() - 7*86400")
+	}
+	if err == nil {
+		err = o.conn.exec("commit")
+	}
+	if err != nil {
+		o.conn.rollback()
+	}
+	return upto, err
 }

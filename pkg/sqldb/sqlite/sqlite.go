@@ -49,16 +49,17 @@ type Output struct {
 	bound   []string // the columns that seen had when keys were last declared
 
 	// Of the present connection.
-	conn   *conn
-	files  files
-	signed bool    // the table has negative numbers, as those of ulogd 1.x have
-	layout string  // for which the statements are prepared
-	fields []field // of the layout's columns
-	width  int     // how many of them the table has
-	atOnce int     // rows of a statement
-	many   insert  // for atOnce rows
-	one    insert  // for the rest
-	values []row.Value
+	conn     *conn
+	files    files
+	signed   bool    // the table has negative numbers, as those of ulogd 1.x have
+	layout   string  // for which the statements are prepared
+	compiled bool    // they are
+	fields   []field // of the layout's columns
+	width    int     // how many of them the table has
+	atOnce   int     // rows of a statement
+	many     insert  // for atOnce rows
+	one      insert  // for the rest
+	values   []row.Value
 }
 
 // field is a column of a layout.

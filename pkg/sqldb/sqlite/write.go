@@ -180,11 +180,13 @@ func (o *Output) plan(ctx context.Context, layout string) error {
 	}
 	o.width = len(names)
 	o.atOnce = min(rowsAtOnce, maxArgs/max(1, o.width))
-	o.layout = layout
+	o.layout, o.compiled = layout, false
 	if err := o.one.compile(o.conn, o.statement(names, 1)); err != nil {
 		return err
 	}
-	return o.many.compile(o.conn, o.statement(names, o.atOnce))
+	err := o.many.compile(o.conn, o.statement(names, o.atOnce))
+	o.compiled = err == nil
+	return err
 }
 
 // statement inserts n rows.
@@ -202,7 +204,7 @@ func (o *Output) Write(ctx context.Context, blk *queue.Block) error {
 	if err := o.current(ctx); err != nil {
 		return err
 	}
-	if blk.Layout != o.layout {
+	if !o.compiled || blk.Layout != o.layout {
 		if err := o.plan(ctx, blk.Layout); err != nil {
 			return o.failure(err)
 		}

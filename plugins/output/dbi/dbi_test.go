@@ -195,12 +195,12 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%q: error %v, want %q", opts, err, want)
 		}
 	}
-	o, _, err := plugintest.Bench{Plugin: "DBI", Options: with("backlog_memcap", "1000000", "backlog_oneshot_requests", "9000", "reconnect", "7")}.Open(t)
+	o, _, err := plugintest.Bench{Plugin: "DBI", Options: with("backlog_memcap", "1000000", "backlog_oneshot_requests", "20000", "reconnect", "7")}.Open(t)
 	if err != nil {
 		t.Fatal(err)
 	}
 	q, batch := o.(plugin.Output).Queue()
-	if got := fmt.Sprint(int(q.Memory), batch.Rows, batch.MaxWait); got != "1000000 9000 7s" {
+	if got := fmt.Sprint(int(q.Memory), batch.Rows, batch.MaxWait); got != "1000000 20000 7s" {
 		t.Errorf("queue %s", got)
 	}
 }

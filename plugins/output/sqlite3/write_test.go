@@ -553,3 +553,18 @@ func TestRetention(t *testing.T) {
 		}
 	}
 }
+
+// TestOldLedger: a logger that was off for long knows how far it had come. What other
+// epochs have left goes.
+func TestOldLedger(t *testing.T) {
+	path := newDB(t, "create table t (oob_mark int)")
+	o, blk, _ := start(t, path, "t", plugin.Raw, marks(1, 2)...)
+	blk.Epoch = "e1"
+	deliver(t, o, blk)
+	run(t, path, "update ulogd_ledger set updated = 1", "insert into ulogd_ledger select source, 'e0', 7, 0, 1 from ulogd_ledger")
+	connect(t, o)
+	if upto, err := o.Resume(t.Context(), "e1"); err != nil || upto != 2 {
+		t.Errorf("Resume = %d, %v; want 2", upto, err)
+	}
+	diff(t, []string{"'e1' 2"}, read(t, path, "ulogd_ledger", "epoch,upto"))
+}
