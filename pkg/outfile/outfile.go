@@ -62,21 +62,23 @@ var errBusy = errors.New("another output's block is partly written")
 // Open opens path for appending, and creates it with mode 0666 and the process's
 // umask if need be. If nothing is in it yet, it begins with the header, also
 // when it is opened anew later; so does what the reader of a named pipe gets. A
-// pipe without a reader is ErrNoReader.
+// pipe without a reader is ErrNoReader, and one that has no room for the header
+// os.ErrDeadlineExceeded.
 func (s *Set) Open(path string, header []byte) (*File, error) {
 	return s.use(path, header, func() (*os.File, error) { return s.open(path, header) })
 }
 
-// Create is like Open for a file that must not be there yet: fs.ErrExist.
+// Create is like Open for a file that must not be there yet: fs.ErrExist. Nobody
+// shares it, and after an error nothing is left of it.
 func (s *Set) Create(path string, header []byte) (*File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(f.Close(), s.Give(path)); err != nil {
-		return nil, err
+	if err := errors.Join(s.Give(path), begin(f, header)); err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(path))
 	}
-	return s.Open(path, header)
+	return &File{set: s, file: &shared{path: path, header: header, refs: 1, f: f}}, nil
 }
 
 // Give makes the Owner, if there is one, own a file that the process has created.
@@ -88,12 +90,45 @@ func (s *Set) Give(path string) error {
 	return os.Chown(path, s.Owner.UID, s.Owner.GID)
 }
 
-// Stdout is the standard output as a file, after the header. Closing it leaves it open.
+// Stdout is the standard output as a file, after the header. Closing it leaves it
+// open. If it is a pipe, its reader is not waited for either.
 func (s *Set) Stdout(header []byte) (*File, error) {
 	return s.use("", header, func() (*os.File, error) {
-		_, err := os.Stdout.Write(header)
-		return os.Stdout, err
+		f := stdout()
+		_ = f.SetWriteDeadline(time.Now().Add(patience))
+		if _, err := f.Write(header); err != nil {
+			return nil, errors.Join(err, closeFile(f))
+		}
+		return f, nil
 	})
+}
+
+// stdout is the standard output; a pipe is opened anew, so that what it has in common
+// with other processes stays in blocking mode.
+func stdout() *os.File {
+	info, err := os.Stdout.Stat()
+	if err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
+		return os.Stdout
+	}
+	raw, err := os.Stdout.SyscallConn()
+	if err != nil {
+		return os.Stdout
+	}
+	own := os.Stdout
+	_ = raw.Control(func(fd uintptr) {
+		if f, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
+			own = f
+		}
+	})
+	return own
+}
+
+// closeFile closes what is not the standard output.
+func closeFile(f *os.File) error {
+	if f == os.Stdout {
+		return nil
+	}
+	return f.Close()
 }
 
 // use is the file of that path, which is opened unless somebody has it open.
@@ -125,12 +160,16 @@ func (s *shared) openings() int {
 func (s *Set) open(path string, header []byte) (*os.File, error) {
 	flags := os.O_WRONLY | os.O_APPEND | os.O_CREATE
 	info, missing := os.Stat(path)
-	if missing == nil && info.Mode()&fs.ModeNamedPipe != 0 {
+	pipe := missing == nil && info.Mode()&fs.ModeNamedPipe != 0
+	if pipe {
 		// Without O_NONBLOCK the open would wait for a reader.
 		flags = os.O_WRONLY | syscall.O_NONBLOCK
 	}
+	if missing == nil && info.Mode()&fs.ModeSocket != 0 {
+		return nil, fmt.Errorf("%s is a socket; name a file or a pipe", path)
+	}
 	f, err := os.OpenFile(path, flags, 0o666)
-	if errors.Is(err, syscall.ENXIO) {
+	if pipe && errors.Is(err, syscall.ENXIO) {
 		return nil, fmt.Errorf("%s: %w", path, ErrNoReader)
 	}
 	if err != nil {
@@ -153,6 +192,7 @@ func begin(f *os.File, header []byte) error {
 	if err != nil || info.Size() > 0 || len(header) == 0 {
 		return err
 	}
+	_ = f.SetWriteDeadline(time.Now().Add(patience)) // as in Write
 	if _, err = f.Write(header); err != nil && info.Mode().IsRegular() {
 		err = errors.Join(err, f.Truncate(0))
 	}
@@ -192,6 +232,13 @@ func (f *File) Write(blk *queue.Block) error {
 	return nil
 }
 
+// Continue makes f, which is new, go on with the block that before has written a part
+// of, at the beginning of the row that was cut.
+func (f *File) Continue(before *File) { f.opened, f.done = elsewhere, before.done }
+
+// elsewhere stands for a file that is not the one that is open.
+const elsewhere = -1
+
 // rowStart is where the row begins of which the byte at pos is part.
 func rowStart(blk *queue.Block, pos int) int {
 	start := 0
@@ -205,13 +252,16 @@ func rowStart(blk *queue.Block, pos int) int {
 }
 
 // Reopen opens the path anew if it leads to another file by now, or the reader of
-// a pipe has gone. So outputs that share a file open it once. On an error the
-// old file stays in use.
+// a pipe has gone. So outputs that share a file open it once. A file that somebody
+// has emptied begins with the header again. On an error the old file stays in use.
 func (f *File) Reopen() error {
 	f.file.mu.Lock()
 	defer f.file.mu.Unlock()
-	if f.file.f == os.Stdout || f.file.current() {
+	if f.file.path == "" { // the standard output
 		return nil
+	}
+	if f.file.current() {
+		return f.file.renew()
 	}
 	fresh, err := f.set.open(f.file.path, f.file.header)
 	if err != nil {
@@ -235,6 +285,18 @@ func (s *shared) current() bool {
 	return err == nil && os.SameFile(open, named)
 }
 
+// renew begins a file anew that was emptied. A row of which it held a part is to be
+// written whole.
+func (s *shared) renew() error {
+	info, err := s.f.Stat()
+	if err != nil || info.Size() > 0 || !info.Mode().IsRegular() {
+		return err
+	}
+	s.opened++
+	s.partial = nil
+	return begin(s.f, s.header)
+}
+
 // release lets the others write although f's block is partly written.
 func (s *shared) release(f *File) {
 	s.mu.Lock()
@@ -253,9 +315,8 @@ func (f *File) Close() error {
 	if f.file.refs > 0 {
 		return nil
 	}
-	delete(f.set.files, f.file.path)
-	if f.file.f == os.Stdout {
-		return nil
+	if f.set.files[f.file.path] == f.file {
+		delete(f.set.files, f.file.path)
 	}
-	return f.file.f.Close()
+	return closeFile(f.file.f)
 }
