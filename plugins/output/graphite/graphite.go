@@ -5,6 +5,7 @@ package graphite
 import (
 	"net"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
@@ -79,12 +80,12 @@ func (g *graphite) append(blk *queue.Block, name []byte, what string, value, sec
 }
 
 // appendName appends the name of an object. What would end the name, or that of the
-// line, and what is not UTF-8, is an underscore: Carbon would drop the line, or take
-// it for others.
+// line, and what is not UTF-8, is an underscore: Carbon, to which spaces are those of
+// Unicode, would drop the line, or take it for others.
 func (g *graphite) appendName(dst, name []byte) []byte {
 	for len(name) > 0 {
 		r, n := utf8.DecodeRune(name)
-		if r <= ' ' || r == 0x7f || r == utf8.RuneError && n == 1 || r == '.' && g.flat {
+		if unicode.IsSpace(r) || unicode.IsControl(r) || r == utf8.RuneError && n == 1 || r == '.' && g.flat {
 			dst = append(dst, '_')
 		} else {
 			dst = append(dst, name[:n]...)
