@@ -40,12 +40,13 @@ type graphite struct {
 }
 
 func open(o options, env *plugin.Env) (plugin.Output, error) {
-	return &graphite{
+	g := &graphite{
 		Conn:   outsock.Conn{Network: "tcp", Address: net.JoinHostPort(o.Host, o.Port), TLS: o.TLS, QueueOptions: o.Options},
 		prefix: []byte(o.Prefix + "."),
 		flat:   o.Flat,
 		now:    env.Now,
-	}, o.TLS.Check("tcp")
+	}
+	return g, g.Check()
 }
 
 func (g *graphite) Bind(b *event.Binder) {

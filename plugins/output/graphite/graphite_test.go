@@ -116,6 +116,7 @@ func TestOptions(t *testing.T) {
 	f(options{"host": "a"}, "port: mandatory option is missing")
 	f(with(server, options{"host": ""}), `host = "": needs another value`)
 	f(with(server, options{"tls_ca": "x"}), "set tls=1")
+	f(with(server, options{"port": "nonesuch"}), `port = "nonesuch"`)
 }
 
 // TestDelivery sends to a server, with TLS and without.

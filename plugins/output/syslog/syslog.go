@@ -65,22 +65,22 @@ func open(o options, env *plugin.Env) (plugin.Output, error) {
 	if o.Mode == local {
 		conn.Network, conn.Address = datagram, o.Socket
 		hint := "start a syslog daemon, or set socket to the path on which it listens"
-		return &syslog{Conn: conn, formatter: newLocal(priority, o.Generation, env), hint: hint}, o.check(conn.Network)
+		return &syslog{Conn: conn, formatter: newLocal(priority, o.Generation, env), hint: hint}, o.check(&conn)
 	}
 	conn.Address = net.JoinHostPort(o.Host, o.port())
 	hint := "see that the syslog daemon of host takes messages by " + string(o.Mode)
-	return &syslog{Conn: conn, formatter: newRemote(priority, o.Mode == tcp, env), hint: hint}, o.check(conn.Network)
+	return &syslog{Conn: conn, formatter: newRemote(priority, o.Mode == tcp, env), hint: hint}, o.check(&conn)
 }
 
 // check tells whether the options fit together.
-func (o options) check(network string) error {
+func (o options) check(conn *outsock.Conn) error {
 	switch {
 	case o.Mode == local && o.Host != "":
 		return fmt.Errorf("host is set, but mode is %s; set mode to udp or tcp", o.Mode)
 	case o.Mode != local && o.Host == "":
 		return fmt.Errorf("mode = %q needs a host", o.Mode)
 	}
-	return o.TLS.Check(network)
+	return conn.Check()
 }
 
 // port is the port of the remote daemon (RFC 5426, section 3.3; RFC 5425, section
