@@ -37,9 +37,10 @@ type shared struct {
 
 	mu      sync.Mutex
 	f       *os.File
-	opened  int   // how often
-	broken  bool  // the reader of the pipe has gone
-	partial *File // whose block is partly written, for the others to wait for
+	gone    <-chan struct{} // closed when the reader of the pipe f has gone; nil if f is none
+	opened  int             // how often
+	broken  bool            // as gone, but found by a write
+	partial *File           // whose block is partly written, for the others to wait for
 }
 
 // File is one output's use of a file. It is used by one goroutine at a time.
@@ -144,7 +145,7 @@ func (s *Set) use(path string, header []byte, open func() (*os.File, error)) (*F
 		if s.files == nil {
 			s.files = make(map[string]*shared)
 		}
-		file = &shared{path: path, header: header, f: f}
+		file = &shared{path: path, header: header, f: f, gone: watch(f)}
 		s.files[path] = file
 	}
 	file.refs++
@@ -185,6 +186,44 @@ func (s *Set) open(path string, header []byte) (*os.File, error) {
 	return f, nil
 }
 
+// watch tells when the reader of a pipe has gone. The one that comes next would else
+// get what follows as if it had been there from the beginning. It ends with f.
+func watch(f *os.File) <-chan struct{} {
+	info, err := f.Stat()
+	if err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
+		return nil
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	gone := make(chan struct{})
+	go func() {
+		// The end for writing is ready to be read when it is in error: then the
+		// function is called for the second time.
+		ready := false
+		err := raw.Read(func(uintptr) bool {
+			before := ready
+			ready = true
+			return before
+		})
+		if err == nil {
+			close(gone)
+		}
+	}()
+	return gone
+}
+
+// readerGone tells whether the pipe has lost its reader since it was opened.
+func (s *shared) readerGone() bool {
+	select {
+	case <-s.gone:
+		return true
+	default:
+		return s.broken
+	}
+}
+
 // begin writes the header if nothing is in the file. A header that is cut by a
 // full disk is taken back, so that the next attempt finds the file empty.
 func begin(f *os.File, header []byte) error {
@@ -207,6 +246,9 @@ func begin(f *os.File, header []byte) error {
 func (f *File) Write(blk *queue.Block) error {
 	f.file.mu.Lock()
 	defer f.file.mu.Unlock()
+	if f.file.path != "" && f.file.readerGone() {
+		return fmt.Errorf("%s: %w", f.file.path, ErrNoReader)
+	}
 	if f.file.partial != nil && f.file.partial != f {
 		return fmt.Errorf("write %s: %w", f.file.path, errBusy)
 	}
@@ -268,7 +310,7 @@ func (f *File) Reopen() error {
 		return fmt.Errorf("reopen: %w; the old file stays in use", err)
 	}
 	old := f.file.f
-	f.file.f = fresh
+	f.file.f, f.file.gone = fresh, watch(fresh)
 	f.file.opened++
 	f.file.partial, f.file.broken = nil, false
 	return old.Close()
@@ -278,7 +320,7 @@ func (f *File) Reopen() error {
 // to its reader.
 func (s *shared) current() bool {
 	open, err := s.f.Stat()
-	if err != nil || s.broken {
+	if err != nil || s.readerGone() {
 		return false
 	}
 	named, err := os.Stat(s.path)

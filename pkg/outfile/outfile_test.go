@@ -361,6 +361,32 @@ func TestPipe(t *testing.T) {
 	expect(t, r, "header\nc\nd\n")
 }
 
+// TestNextReader has a reader go and another come while nothing is written: it gets
+// the header, and whole rows, too.
+func TestNextReader(t *testing.T) {
+	path, reader := fifo(t)
+	first := reader()
+	var s Set
+	f := open1(t, &s, path, "header\n")
+	write(t, f, "a\n")
+	expect(t, first, "header\na\n")
+	first.Close()
+	select {
+	case <-f.file.gone:
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody notices that the reader has gone")
+	}
+	next := reader()
+	if err := f.Write(block("b\n")); !errors.Is(err, ErrNoReader) {
+		t.Errorf("Write: %v, want %v", err, ErrNoReader)
+	}
+	if err := f.Reopen(); err != nil {
+		t.Error(err)
+	}
+	write(t, f, "b\n")
+	expect(t, next, "header\nb\n")
+}
+
 // shrink leaves the pipe room for a page.
 func shrink(t *testing.T, f *File) {
 	t.Helper()
