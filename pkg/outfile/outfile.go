@@ -91,17 +91,18 @@ func (s *Set) Give(path string) error {
 	return os.Chown(path, s.Owner.UID, s.Owner.GID)
 }
 
-// Stdout is the standard output as a file, after the header. Closing it leaves it
-// open. If it is a pipe, its reader is not waited for either.
+// Stdout is the standard output as a file, after the header, which each of several
+// outputs writes. Closing it leaves it open. If it is a pipe, its reader is not waited
+// for either.
 func (s *Set) Stdout(header []byte) (*File, error) {
-	return s.use("", header, func() (*os.File, error) {
-		f := stdout()
-		_ = f.SetWriteDeadline(time.Now().Add(patience))
-		if _, err := f.Write(header); err != nil {
-			return nil, errors.Join(err, closeFile(f))
-		}
-		return f, nil
-	})
+	f, err := s.use("", nil, func() (*os.File, error) { return stdout(), nil })
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Write(&queue.Block{Data: header}); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // stdout is the standard output; a pipe is opened anew, so that what it has in common

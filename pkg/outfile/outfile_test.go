@@ -580,14 +580,18 @@ func TestStdout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(f.Reopen(), f.Write(block("a\n")), f.Close()); err != nil {
+	other, err := s.Stdout([]byte("other\n")) // which has a header of its own, as in ulogd
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(other.Close(), f.Reopen(), f.Write(block("a\n")), f.Close()); err != nil {
 		t.Error(err)
 	}
 	if _, err := w.WriteString("open\n"); err != nil {
 		t.Errorf("Close closed the standard output: %v", err)
 	}
 	w.Close()
-	if got, err := io.ReadAll(r); string(got) != "header\na\nopen\n" || err != nil {
+	if got, err := io.ReadAll(r); string(got) != "header\nother\na\nopen\n" || err != nil {
 		t.Errorf("read %q, %v", got, err)
 	}
 }
