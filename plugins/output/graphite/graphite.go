@@ -46,6 +46,9 @@ func open(o options, env *plugin.Env) (plugin.Output, error) {
 		flat:   o.Flat,
 		now:    env.Now,
 	}
+	if o.Port == "" { // only its keys are asked for: a stack does not start without
+		return g, o.TLS.Check("tcp")
+	}
 	return g, g.Check()
 }
 
