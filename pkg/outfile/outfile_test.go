@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -360,6 +361,32 @@ func TestPipe(t *testing.T) {
 	expect(t, r, "header\nc\nd\n")
 }
 
+// TestNextReader has a reader go and another come while nothing is written: it gets
+// the header, and whole rows, too.
+func TestNextReader(t *testing.T) {
+	path, reader := fifo(t)
+	first := reader()
+	var s Set
+	f := open1(t, &s, path, "header\n")
+	write(t, f, "a\n")
+	expect(t, first, "header\na\n")
+	first.Close()
+	select {
+	case <-f.file.gone:
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody notices that the reader has gone")
+	}
+	next := reader()
+	if err := f.Write(block("b\n")); !errors.Is(err, ErrNoReader) {
+		t.Errorf("Write: %v, want %v", err, ErrNoReader)
+	}
+	if err := f.Reopen(); err != nil {
+		t.Error(err)
+	}
+	write(t, f, "b\n")
+	expect(t, next, "header\nb\n")
+}
+
 // shrink leaves the pipe room for a page.
 func shrink(t *testing.T, f *File) {
 	t.Helper()
@@ -431,6 +458,115 @@ func TestReaderGoesInTheMiddle(t *testing.T) {
 	}
 }
 
+// TestTruncated has somebody empty the file, as logrotate's copytruncate does: at
+// SIGHUP it gets its header again, once, and the row that was cut is written whole.
+func TestTruncated(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	var s Set
+	a, b := open1(t, &s, path, "header\n"), open1(t, &s, path, "header\n")
+	write(t, a, "a1\n")
+	if err := errors.Join(os.Truncate(path, 0), a.Reopen(), b.Reopen()); err != nil {
+		t.Fatal(err)
+	}
+	contents(t, path, "header\n")
+	write(t, b, "b1\n")
+	contents(t, path, "header\nb1\n")
+
+	fullDisk(t, func(dir string) {
+		path := filepath.Join(dir, "log")
+		var s Set
+		f := open1(t, &s, path, "header\n")
+		blk := numbered('a', 1536) // 12 KiB, of which 8 KiB find room
+		if err := f.Write(blk); !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("Write to the full disk: %v", err)
+		}
+		half, err := os.ReadFile(path)
+		if err := errors.Join(err, os.Truncate(path, 0), f.Reopen(), f.Write(blk)); err != nil {
+			t.Error(err)
+		}
+		whole := strings.Count(string(half), "\n") - 1
+		contents(t, path, "header\n"+string(blk.Data[8*whole:]))
+	})
+}
+
+// TestSocketIsNoPipe has the path of a socket, which can't be opened ever.
+func TestSocketIsNoPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var s Set
+	if _, err := s.Open(path, nil); err == nil || errors.Is(err, ErrNoReader) || !strings.Contains(err.Error(), path) {
+		t.Errorf("Open of a socket: %v, want an error that names it and is not %v", err, ErrNoReader)
+	}
+}
+
+// TestHeaderIntoFullPipe has a reader that stands still from the beginning.
+func TestHeaderIntoFullPipe(t *testing.T) {
+	path, reader := fifo(t)
+	r := reader()
+	var s Set
+	f := open1(t, &s, path, "")
+	shrink(t, f)
+	if err := f.Write(numbered('a', 2000)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("Write: %v", err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		var other Set // of the daemon's next start
+		_, err := other.Open(path, []byte("header\n"))
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), path) {
+			t.Errorf("Open: %v", err)
+		}
+	case <-time.After(20 * patience):
+		t.Error("Open waits for the reader")
+		r.Close()
+		<-done
+	}
+}
+
+// TestCreateInPlaceOfARenamedFile has the path of a file that is open, and elsewhere
+// by now.
+func TestCreateInPlaceOfARenamedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	var s Set
+	old, err := s.Create(path, []byte("header\n"))
+	if err := errors.Join(err, os.Rename(path, path+".1")); err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := s.Create(path, []byte("header\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, fresh, "a\n")
+	write(t, old, "b\n")
+	if err := errors.Join(old.Close(), fresh.Write(block("c\n")), fresh.Close()); err != nil {
+		t.Error(err)
+	}
+	contents(t, path, "header\na\nc\n")
+	contents(t, path+".1", "header\nb\n")
+}
+
+// TestCreateOnFullDisk leaves no empty file behind at each attempt.
+func TestCreateOnFullDisk(t *testing.T) {
+	fullDisk(t, func(dir string) {
+		path := filepath.Join(dir, "log")
+		var s Set
+		if _, err := s.Create(path, make([]byte, 9<<10)); !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("Create: %v", err)
+		}
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("what Create left behind: %v, want nothing", err)
+		}
+	})
+}
+
 func TestStdout(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -444,14 +580,61 @@ func TestStdout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(f.Reopen(), f.Write(block("a\n")), f.Close()); err != nil {
+	other, err := s.Stdout([]byte("other\n")) // which has a header of its own, as in ulogd
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(other.Close(), f.Reopen(), f.Write(block("a\n")), f.Close()); err != nil {
 		t.Error(err)
 	}
 	if _, err := w.WriteString("open\n"); err != nil {
 		t.Errorf("Close closed the standard output: %v", err)
 	}
 	w.Close()
-	if got, err := io.ReadAll(r); string(got) != "header\na\nopen\n" || err != nil {
+	if got, err := io.ReadAll(r); string(got) != "header\nother\na\nopen\n" || err != nil {
 		t.Errorf("read %q, %v", got, err)
+	}
+}
+
+// TestFullStdout has a standard output that nobody reads, and that is in blocking
+// mode, as one mostly is.
+func TestFullStdout(t *testing.T) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	r, w := os.NewFile(uintptr(fds[0]), "r"), os.NewFile(uintptr(fds[1]), "w")
+	stdout := os.Stdout
+	os.Stdout = w
+	defer func() { os.Stdout = stdout }()
+	var s Set
+	f, err := s.Stdout([]byte("header\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	wait := func(what string) {
+		t.Helper()
+		select {
+		case err := <-done:
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%s: %v", what, err)
+			}
+		case <-time.After(20 * patience):
+			t.Errorf("%s waits for the reader", what)
+			r.Close()
+			<-done
+		}
+	}
+	go func() { done <- f.Write(numbered('a', 20000)) }()
+	wait("Write")
+	go func() {
+		var other Set
+		_, err := other.Stdout([]byte("header\n"))
+		done <- err
+	}()
+	wait("Stdout")
+	if err := errors.Join(f.Close(), r.Close(), w.Close()); err != nil {
+		t.Error(err)
 	}
 }

@@ -36,6 +36,31 @@ type Conn struct {
 	tooLong []int         // those among them that no datagram can hold
 }
 
+// maxPath is how long the path of a socket may be, in bytes (unix(7)).
+const maxPath = 107
+
+// Check tells whether the options of TLS fit together, and whether there can ever be a
+// receiver at the address.
+func (c *Conn) Check() error {
+	if err := c.TLS.Check(c.Network); err != nil {
+		return err
+	}
+	if c.Network == "unix" || c.Network == "unixgram" {
+		if n := len(c.Address); n == 0 || n > maxPath {
+			return fmt.Errorf("%q can't be a socket: its path has 107 bytes at most, and one at least", c.Address)
+		}
+		return nil
+	}
+	_, port, err := net.SplitHostPort(c.Address)
+	if err != nil {
+		return err
+	}
+	if n, err := net.LookupPort(c.Network, port); err != nil || n == 0 {
+		return fmt.Errorf("port = %q: there is no such port; use a number from 1 to 65535 or the name of a service", port)
+	}
+	return nil
+}
+
 // Queue says how rows wait.
 func (c *Conn) Queue() (queue.Options, queue.Batching) { return c.QueueOptions, c.Batching }
 

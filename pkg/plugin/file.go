@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"syscall"
 	"time"
 
@@ -57,11 +58,11 @@ func (f *File) Connect(context.Context) error {
 	return nil
 }
 
-// Temporary makes of an error of a file that may go away by itself, a full disk
-// or a pipe that nobody reads, one that is ErrNotConnected. Any other error
+// Temporary makes of an error of opening a file that may go away by itself, a full
+// disk or a pipe that nobody reads, one that is ErrNotConnected. Any other error
 // stays as it is.
 func Temporary(err error) error {
-	for _, e := range []error{outfile.ErrNoReader, syscall.ENOSPC, syscall.EDQUOT} {
+	for _, e := range []error{outfile.ErrNoReader, os.ErrDeadlineExceeded, syscall.ENOSPC, syscall.EDQUOT} {
 		if errors.Is(err, e) {
 			return fmt.Errorf("%w: %w", ErrNotConnected, err)
 		}

@@ -202,4 +202,7 @@ func TestFileErrors(t *testing.T) {
 			t.Errorf("and does not come back: %v", err)
 		}
 	}
+	if err := plugin.Temporary(os.ErrDeadlineExceeded); !errors.Is(err, plugin.ErrNotConnected) {
+		t.Errorf("a pipe without room for the header: %v", err)
+	}
 }

@@ -5,6 +5,7 @@ package graphite
 import (
 	"net"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
@@ -39,12 +40,16 @@ type graphite struct {
 }
 
 func open(o options, env *plugin.Env) (plugin.Output, error) {
-	return &graphite{
+	g := &graphite{
 		Conn:   outsock.Conn{Network: "tcp", Address: net.JoinHostPort(o.Host, o.Port), TLS: o.TLS, QueueOptions: o.Options},
 		prefix: []byte(o.Prefix + "."),
 		flat:   o.Flat,
 		now:    env.Now,
-	}, o.TLS.Check("tcp")
+	}
+	if o.Port == "" { // only its keys are asked for: a stack does not start without
+		return g, o.TLS.Check("tcp")
+	}
+	return g, g.Check()
 }
 
 func (g *graphite) Bind(b *event.Binder) {
@@ -79,12 +84,12 @@ func (g *graphite) append(blk *queue.Block, name []byte, what string, value, sec
 }
 
 // appendName appends the name of an object. What would end the name, or that of the
-// line, and what is not UTF-8, is an underscore: Carbon would drop the line, or take
-// it for others.
+// line, and what is not UTF-8, is an underscore: Carbon, to which spaces are those of
+// Unicode, would drop the line, or take it for others.
 func (g *graphite) appendName(dst, name []byte) []byte {
 	for len(name) > 0 {
 		r, n := utf8.DecodeRune(name)
-		if r <= ' ' || r == 0x7f || r == utf8.RuneError && n == 1 || r == '.' && g.flat {
+		if unicode.IsSpace(r) || unicode.IsControl(r) || r == utf8.RuneError && n == 1 || r == '.' && g.flat {
 			dst = append(dst, '_')
 		} else {
 			dst = append(dst, name[:n]...)

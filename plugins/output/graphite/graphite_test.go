@@ -61,6 +61,7 @@ func TestLines(t *testing.T) {
 		{"a name with dots makes levels", prefix, object("in.http"), "netfilter.nfacct.in.http.pkts 1" + now + "netfilter.nfacct.in.http.bytes 33" + now},
 		{"or none", options{"prefix": "p.q", "flat": "1"}, object("in.http"), "p.q.in_http.pkts 1" + now + "p.q.in_http.bytes 33" + now},
 		{"a name that would be two lines", nil, object("a 1 2\nb\t\r\x00\x7f"), ".a_1_2_b____.pkts 1" + now + ".a_1_2_b____.bytes 33" + now},
+		{"other spaces, at which Carbon splits too", nil, object("a\u00a0b\u2003c\u0085d"), ".a_b_c_d.pkts 1" + now + ".a_b_c_d.bytes 33" + now},
 		{"a name that is not UTF-8", nil, object("\xe4\xc3é\ufffd"), ".__é\ufffd.pkts 1" + now + ".__é\ufffd.bytes 33" + now},
 		{"longer than ulogd's 255 bytes", options{"prefix": strings.Repeat("p", 300)}, object("a"),
 			strings.Repeat("p", 300) + ".a.pkts 1" + now + strings.Repeat("p", 300) + ".a.bytes 33" + now},
@@ -80,6 +81,7 @@ func TestLines(t *testing.T) {
 func FuzzName(f *testing.F) {
 	f.Add("http-in", false)
 	f.Add("a 1 2\nb.\xff", true)
+	f.Add("a\u00a0b", false)
 	f.Fuzz(func(t *testing.T, name string, flat bool) {
 		opts := with(server, options{"prefix": "p", "flat": map[bool]string{true: "1", false: "0"}[flat]})
 		row := plugintest.Output(t, "GRAPHITE", opts, keys, object(name))[0]
@@ -114,6 +116,7 @@ func TestOptions(t *testing.T) {
 	f(options{"host": "a"}, "port: mandatory option is missing")
 	f(with(server, options{"host": ""}), `host = "": needs another value`)
 	f(with(server, options{"tls_ca": "x"}), "set tls=1")
+	f(with(server, options{"port": "nonesuch"}), `port = "nonesuch"`)
 }
 
 // TestDelivery sends to a server, with TLS and without.

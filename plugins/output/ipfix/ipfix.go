@@ -108,7 +108,7 @@ func (o options) check(x *exporter) error {
 	if o.MTU < least || o.MTU > limit {
 		return fmt.Errorf("mtu = %d: a message has to have room for a record and can't have more than %d bytes; use %d to %[2]d", o.MTU, limit, least)
 	}
-	return o.TLS.Check(o.Proto)
+	return x.Conn.Check()
 }
 
 // Connect connects to the collector, which then knows no template.

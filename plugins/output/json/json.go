@@ -74,5 +74,6 @@ func deliver(o options, env *plugin.Env) (delivery, error) {
 	default:
 		return nil, fmt.Errorf("unknown mode %q; use file, tcp, udp or unix", o.Mode)
 	}
-	return &outsock.Conn{Network: mode, Address: address, TLS: o.TLS, QueueOptions: o.Options}, o.TLS.Check(mode)
+	conn := &outsock.Conn{Network: mode, Address: address, TLS: o.TLS, QueueOptions: o.Options}
+	return conn, conn.Check()
 }

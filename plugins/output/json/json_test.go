@@ -268,6 +268,34 @@ func TestDelivery(t *testing.T) {
 	})
 }
 
+// TestImpossibleAddress has receivers that can't be there ever.
+func TestImpossibleAddress(t *testing.T) {
+	for _, tt := range []struct {
+		opts plugintest.Options
+		want string
+	}{
+		{plugintest.Options{"mode": "tcp", "port": "70000"}, `port = "70000"`},
+		{plugintest.Options{"mode": "udp", "port": "nonesuch"}, `port = "nonesuch"`},
+		{plugintest.Options{"mode": "tcp", "port": "0"}, `port = "0"`},
+		{plugintest.Options{"mode": "tcp", "port": ""}, `port = ""`},
+		{plugintest.Options{"mode": "unix", "file": "/" + strings.Repeat("x", 107)}, "107 bytes at most"},
+		{plugintest.Options{"mode": "unix", "file": ""}, "107 bytes at most"},
+	} {
+		_, _, err := plugintest.Bench{Plugin: "JSON", Options: tt.opts}.Open(t)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%v: %v, want an error with %s", tt.opts, err, tt.want)
+		}
+	}
+	for _, opts := range []plugintest.Options{
+		{"mode": "tcp", "port": "http"}, {"mode": "udp", "host": "no.such.host.example", "port": "65535"},
+		{"mode": "unix", "file": "/" + strings.Repeat("x", 106)}, {"mode": "file", "port": "nonesuch"},
+	} {
+		if _, _, err := (plugintest.Bench{Plugin: "JSON", Options: opts}).Open(t); err != nil {
+			t.Errorf("%v: %v", opts, err)
+		}
+	}
+}
+
 func TestUnknownMode(t *testing.T) {
 	_, _, err := plugintest.Bench{Plugin: "JSON", Options: options{"mode": "http"}}.Open(t)
 	if err == nil || !strings.Contains(err.Error(), `"http"; use file, tcp, udp or unix`) {

@@ -4,9 +4,11 @@ package syslog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
+	"syscall"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/outsock"
@@ -48,7 +50,8 @@ type formatter interface {
 type syslog struct {
 	outsock.Conn
 	formatter
-	hint  string // what to do when nobody listens
+	hint  string      // what to do when nobody listens
+	ended queue.Block // the present block with zero bytes
 	print event.Slot
 }
 
@@ -60,24 +63,24 @@ func open(o options, env *plugin.Env) (plugin.Output, error) {
 	priority := 8*facility + slices.Index(levels, o.Level)
 	conn := outsock.Conn{Network: string(o.Mode), TLS: o.TLS, QueueOptions: o.Options}
 	if o.Mode == local {
-		conn.Network, conn.Address = "unixgram", o.Socket
+		conn.Network, conn.Address = datagram, o.Socket
 		hint := "start a syslog daemon, or set socket to the path on which it listens"
-		return &syslog{Conn: conn, formatter: newLocal(priority, o.Generation, env), hint: hint}, o.check(conn.Network)
+		return &syslog{Conn: conn, formatter: newLocal(priority, o.Generation, env), hint: hint}, o.check(&conn)
 	}
 	conn.Address = net.JoinHostPort(o.Host, o.port())
 	hint := "see that the syslog daemon of host takes messages by " + string(o.Mode)
-	return &syslog{Conn: conn, formatter: newRemote(priority, o.Mode == tcp, env), hint: hint}, o.check(conn.Network)
+	return &syslog{Conn: conn, formatter: newRemote(priority, o.Mode == tcp, env), hint: hint}, o.check(&conn)
 }
 
 // check tells whether the options fit together.
-func (o options) check(network string) error {
+func (o options) check(conn *outsock.Conn) error {
 	switch {
 	case o.Mode == local && o.Host != "":
 		return fmt.Errorf("host is set, but mode is %s; set mode to udp or tcp", o.Mode)
 	case o.Mode != local && o.Host == "":
 		return fmt.Errorf("mode = %q needs a host", o.Mode)
 	}
-	return o.TLS.Check(network)
+	return conn.Check()
 }
 
 // port is the port of the remote daemon (RFC 5426, section 3.3; RFC 5425, section
@@ -108,10 +111,40 @@ func (s *syslog) Encode(blk *queue.Block, rows *event.Rows) {
 	}
 }
 
-// Connect connects to the daemon, or says what to do about it.
+// Connect connects to the daemon, or says what to do about it. A socket of this
+// machine may be of either type; only there the kernel says that the type is wrong.
 func (s *syslog) Connect(ctx context.Context) error {
-	if err := s.Conn.Connect(ctx); err != nil {
+	err := s.Conn.Connect(ctx)
+	if errors.Is(err, syscall.EPROTOTYPE) {
+		if s.Network == datagram {
+			s.Network = stream
+		} else {
+			s.Network = datagram
+		}
+		err = s.Conn.Connect(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("%w; %s", err, s.hint)
 	}
 	return nil
+}
+
+// The types of a socket of this machine.
+const (
+	datagram = "unixgram"
+	stream   = "unix"
+)
+
+// Write sends a block. On a stream of this machine a zero byte ends each message, as the
+// C library has it.
+func (s *syslog) Write(ctx context.Context, blk *queue.Block) error {
+	if s.Network != stream {
+		return s.Conn.Write(ctx, blk)
+	}
+	s.ended.Reset()
+	for i := range blk.Rows() {
+		s.ended.Data = append(append(s.ended.Data, blk.Row(i)...), 0)
+		s.ended.End()
+	}
+	return s.Conn.Write(ctx, &s.ended)
 }

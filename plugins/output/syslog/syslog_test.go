@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -195,6 +196,42 @@ func TestRestartOfTheDaemon(t *testing.T) {
 		}
 		if err := out.Write(ctx, blk); !errors.Is(err, plugin.ErrNotConnected) {
 			t.Fatalf("the daemon is gone: %v, want ErrNotConnected", err)
+		}
+	}
+}
+
+// TestStreamSocket has a syslog daemon whose socket is of type stream, as the C library
+// finds out, too; each message ends with a zero byte then. The next one is of type
+// datagram again.
+func TestStreamSocket(t *testing.T) {
+	ctx, path := context.Background(), filepath.Join(t.TempDir(), "log")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, blk := start(t, path, "a\n", "b\n")
+	if err := errors.Join(out.Connect(ctx), out.Write(ctx, blk)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := string(blk.Row(0)) + "\x00" + string(blk.Row(1)) + "\x00"
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
+		t.Errorf("received %q, %v, want %q", got, err, want)
+	}
+	if err := errors.Join(c.Close(), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	daemon := listen(t, path)
+	if err := errors.Join(out.Connect(ctx), out.Write(ctx, blk)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"a\n", "b\n"} {
+		if got := receive(t, daemon); got != want {
+			t.Errorf("received %q, want %q", got, want)
 		}
 	}
 }

@@ -91,6 +91,7 @@ func (d *document) Reopen() error {
 	if err != nil {
 		return fmt.Errorf("reopen: %w; the old file stays in use", err)
 	}
+	to.Continue(d.to)
 	err = d.end()
 	d.to, d.cut = to, false
 	return err

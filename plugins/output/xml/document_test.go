@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/plugintest"
@@ -155,6 +157,43 @@ func TestStdout(t *testing.T) {
 	must(t, out.Close())
 	want := map[string]string{"stdout": header + record + record + footer}
 	if diff := cmp.Diff(want, files(t, dir)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// TestRotationOfACutDocument has SIGHUP come while the disk is full: each record is in
+// one of the two documents, whole.
+func TestRotationOfACutDocument(t *testing.T) {
+	ctx, dir, away := context.Background(), t.TempDir(), t.TempDir()
+	out, one := start(t, plugintest.Options{"directory": dir}, nil)
+	must(t, out.Connect(ctx))
+	blk := new(queue.Block)
+	for blk.Rows() < 20 {
+		blk.Data = append(blk.Data, one.Data...)
+		blk.End()
+	}
+	// The size that a file may have stands for the room on the disk.
+	signal.Ignore(unix.SIGXFSZ)
+	defer signal.Reset(unix.SIGXFSZ)
+	var old unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_FSIZE, &old))
+	half := len(header) + 10*len(record) + 5
+	must(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(half), Max: old.Max}))
+	err := out.Write(ctx, blk)
+	must(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &old))
+	if !errors.Is(err, unix.EFBIG) {
+		t.Fatalf("Write: %v, want EFBIG", err)
+	}
+	must(t, os.Rename(filepath.Join(dir, "ulogd-pkt-23112026-075713.xml"), filepath.Join(away, "old")))
+	must(t, out.(plugin.Reopener).Reopen())
+	must(t, out.Write(ctx, blk))
+	must(t, out.Close())
+	records := strings.Repeat(record, 10)
+	want := map[string]string{"ulogd-pkt-23112026-075713.xml": header + records + footer}
+	if diff := cmp.Diff(want, files(t, dir)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{"old": header + records + record[:5]}, files(t, away)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
