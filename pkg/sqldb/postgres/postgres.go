@@ -266,7 +266,9 @@ func classify(err error) error {
 		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
 	}
 	err = explain(pg)
-	if pg.Routine == "ExecWithCheckOptions" { // of a policy, with the code of missing rights
+	switch {
+	case pg.Routine == "ExecWithCheckOptions", // of a policy, with the code of missing rights
+		pg.Code == "54000": // a value that an index has no room for
 		return &plugin.RejectError{Err: err}
 	}
 	switch pg.Code[:min(2, len(pg.Code))] {
