@@ -1,11 +1,12 @@
 // Package ctnetlink is the wire format of the kernel's connection tracking
 // (linux/netfilter/nfnetlink_conntrack.h): events, answers to dumps, and the
-// requests for them. It has no socket. Netlink headers and attributes are walked
-// by package nflog, which has the same ones.
+// requests for them. It has no socket. Messages are split by package
+// nlsock, and attributes by package nflog, which has the same ones.
 package ctnetlink
 
 import (
 	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/nlsock"
 )
 
 // Message types, as in the type field of a netlink header.
@@ -32,7 +33,7 @@ const (
 
 // EventOf is the event that a message reports, and 0 if it reports none. An
 // answer to a dump is an Update.
-func EventOf(m nflog.Message) Event {
+func EventOf(m nlsock.Message) Event {
 	switch {
 	case m.Type == TypeDelete:
 		return Destroy

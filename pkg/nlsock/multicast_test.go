@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ulogd-go/ulogd/contrib/lab"
-	"github.com/ulogd-go/ulogd/pkg/nflog"
 )
 
 // connections is a namespace that tracks the connections to itself, and a socket that hears
@@ -133,7 +132,7 @@ func TestKernelMany(t *testing.T) {
 			t.Fatalf("%d datagrams, %v, %v; want %d", many.Len(), more, err, want)
 		}
 		for i := range many.Len() {
-			if m, rest, ok := nflog.NextMessage(many.At(i)); !ok || len(rest) > 0 || m.Type != 1<<8 {
+			if m, rest, ok := NextMessage(many.At(i)); !ok || len(rest) > 0 || m.Type != 1<<8 {
 				t.Errorf("message %+v, %v, %d bytes behind it", m, ok, len(rest))
 			}
 		}
@@ -147,7 +146,7 @@ func TestKernelMany(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign(t, ns, name.(*unix.SockaddrNetlink).Pid, nflog.AppendMessage(nil, 1<<8, 0, []byte{2, 0, 0, 1}))
+	foreign(t, ns, name.(*unix.SockaddrNetlink).Pid, AppendMessage(nil, 1<<8, 0, []byte{2, 0, 0, 1}))
 	if more, err := s.Receive(many); !more || err != nil || many.Len() != 0 || s.Foreign != 1 {
 		t.Errorf("%d datagrams, %d foreign, %v; want one that is", many.Len(), s.Foreign, err)
 	}

@@ -1,12 +1,11 @@
 // Package nlsock reads netlink datagrams as they come, without a copy and
-// without an allocation, and counts what it could not read. Dialling, network
-// namespaces and buffer sizes are mdlayher/socket's, below mdlayher/netlink.
+// without an allocation, counts what it could not read, and splits them into
+// messages. Dialling, network namespaces and buffer sizes are mdlayher/socket's, below mdlayher/netlink.
 package nlsock
 
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -243,9 +242,6 @@ func (s *Socket) receive(fd uintptr) bool {
 	}
 }
 
-// headerLen is the size of struct nlmsghdr.
-const headerLen = 16
-
 // answerTime is how long the kernel may take to acknowledge a request. It does
 // so before the request's system call returns.
 const answerTime = 5 * time.Second
@@ -306,7 +302,7 @@ func (s *Socket) send(typ uint16, flags netlink.HeaderFlags, bodies ...[]byte) e
 		s.seq++
 		message, err := netlink.Message{
 			Header: netlink.Header{
-				Length: uint32(headerLen + len(body)), Type: netlink.HeaderType(typ),
+				Length: uint32(HeaderLen + len(body)), Type: netlink.HeaderType(typ),
 				Flags: netlink.Request | flags, Sequence: s.seq, PID: s.portID,
 			},
 			Data: body,
@@ -320,14 +316,11 @@ func (s *Socket) send(typ uint16, flags netlink.HeaderFlags, bodies ...[]byte) e
 }
 
 // answer tells whether a datagram is the acknowledgement of the request with
-// that sequence number, and what it says (struct nlmsgerr, linux/netlink.h).
+// that sequence number, and what it says.
 func answer(datagram []byte, sequence uint32) (done bool, err error) {
-	if len(datagram) < 20 || binary.NativeEndian.Uint16(datagram[4:]) != uint16(netlink.Error) ||
-		binary.NativeEndian.Uint32(datagram[8:]) != sequence {
+	m, _, ok := NextMessage(datagram)
+	if !ok || m.Type != TypeError || m.Seq != sequence {
 		return false, nil
 	}
-	if code := int32(binary.NativeEndian.Uint32(datagram[16:])); code != 0 {
-		return true, syscall.Errno(-code)
-	}
-	return true, nil
+	return m.End()
 }

@@ -80,7 +80,7 @@ func send(t *testing.T, ns *lab.NS, packets, size int) {
 func numbers(t *testing.T, datagram []byte) (list []uint32) {
 	t.Helper()
 	for {
-		m, rest, ok := nflog.NextMessage(datagram)
+		m, rest, ok := NextMessage(datagram)
 		if !ok {
 			return list
 		}
@@ -152,14 +152,14 @@ func foreign(t *testing.T, ns *lab.NS, to uint32, data []byte) {
 func TestKernelForeignSender(t *testing.T) {
 	ns, s := listen(t)
 	for range 3 {
-		foreign(t, ns, s.PortID(), nflog.AppendMessage(nil, nflog.TypePacket, 0, []byte{2, 0, 0, 1}))
+		foreign(t, ns, s.PortID(), AppendMessage(nil, nflog.TypePacket, 0, []byte{2, 0, 0, 1}))
 	}
 	send(t, ns, 1, 100)
 	next(t, s, 0)
 	if s.Foreign != 3 {
 		t.Errorf("%d foreign datagrams were counted, want 3", s.Foreign)
 	}
-	foreign(t, ns, s.PortID(), nflog.AppendMessage(nil, nflog.TypeError, 1, make([]byte, 20)))
+	foreign(t, ns, s.PortID(), AppendMessage(nil, TypeError, 1, make([]byte, 20)))
 	if err := s.Request(nflog.TypeConfig, nflog.Group{Number: 5}.Unbind()); !errors.Is(err, unix.ENODEV) || s.Foreign != 4 {
 		t.Errorf("the request says %v, and %d foreign datagrams were counted; want the kernel's ENODEV and 4", err, s.Foreign)
 	}

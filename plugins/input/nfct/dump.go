@@ -1,16 +1,13 @@
 package nfct
 
 import (
-	"encoding/binary"
 	"fmt"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
 	"github.com/ulogd-go/ulogd/pkg/event"
-	"github.com/ulogd-go/ulogd/pkg/nflog"
 	"github.com/ulogd-go/ulogd/pkg/nlsock"
 )
 
@@ -128,7 +125,7 @@ func (s *source) readDump(b *event.Batch) {
 		return
 	}
 	for datagram := d.buf[:n]; len(datagram) > 0; {
-		m, rest, ok := nflog.NextMessage(datagram)
+		m, rest, ok := nlsock.NextMessage(datagram)
 		if !ok {
 			s.malformed.Add(1)
 			return
@@ -137,27 +134,13 @@ func (s *source) readDump(b *event.Batch) {
 		if m.Seq != d.sequence {
 			continue
 		}
-		if done, err := end(m); done {
+		if done, err := m.End(); done {
 			s.dumped(err)
 			return
 		}
 		s.answer(b, m)
 		d.gave = d.gave || b.Len() > 0
 	}
-}
-
-// end tells whether a message ends a dump, and how: NLMSG_DONE and NLMSG_ERROR begin
-// with a negative error number.
-func end(m nflog.Message) (done bool, err error) {
-	if m.Type != nflog.TypeDone && m.Type != nflog.TypeError {
-		return false, nil
-	}
-	if len(m.Body) >= 4 {
-		if code := int32(binary.NativeEndian.Uint32(m.Body)); code != 0 {
-			err = syscall.Errno(-code)
-		}
-	}
-	return true, err
 }
 
 // dumped goes on when the answer is complete.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
 	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/nlsock"
 )
 
 // second is a time in nanoseconds since 1970, some seconds behind another.
@@ -31,8 +32,8 @@ func connection(i int) ctnetlink.Flow {
 }
 
 // message is what the kernel would send of a flow.
-func message(what ctnetlink.Event, f ctnetlink.Flow) nflog.Message {
-	m := nflog.Message{Type: ctnetlink.TypeNew, Body: append([]byte{f.Family, 0, 0, 0}, f.AppendAttrs(nil)...)}
+func message(what ctnetlink.Event, f ctnetlink.Flow) nlsock.Message {
+	m := nlsock.Message{Type: ctnetlink.TypeNew, Body: append([]byte{f.Family, 0, 0, 0}, f.AppendAttrs(nil)...)}
 	switch what {
 	case ctnetlink.New:
 		m.Flags = 0x600
@@ -132,7 +133,7 @@ func TestKeys(t *testing.T) {
 	in := newInput(t, o)
 	in.event(in.batch, message(ctnetlink.Destroy, f))
 	in.event(in.batch, message(ctnetlink.Destroy, connection(1))) // is not translated
-	in.event(in.batch, nflog.Message{Type: ctnetlink.TypeDelete, Body: []byte{2, 0, 0, 0, 1}})
+	in.event(in.batch, nlsock.Message{Type: ctnetlink.TypeDelete, Body: []byte{2, 0, 0, 0, 1}})
 	want := []row{{
 		"orig.ip.saddr": "fd00::1", "orig.ip.daddr": "2001:db8::1", "orig.ip.protocol": "58", "orig.raw.pktlen": "100", "orig.raw.pktcount": "1",
 		"reply.ip.saddr": "2001:db8::1", "reply.ip.daddr": "2001:db8::2", "reply.ip.protocol": "58", "reply.raw.pktlen": "1099511627776", "reply.raw.pktcount": "2",
@@ -223,7 +224,7 @@ func TestTable(t *testing.T) {
 func TestEventsAllocateNothing(t *testing.T) {
 	in := newInput(t, defaults)
 	in.table = newTable(1000, 1000)
-	var messages []nflog.Message
+	var messages []nlsock.Message
 	for _, what := range []ctnetlink.Event{ctnetlink.New, ctnetlink.Update, ctnetlink.Destroy} {
 		for i := range 50 {
 			messages = append(messages, message(what, connection(i)))
@@ -244,7 +245,7 @@ func TestEventsAllocateNothing(t *testing.T) {
 func BenchmarkEvents(b *testing.B) {
 	in := newInput(b, defaults)
 	in.table = newTable(8192, 1<<20)
-	var messages [2]nflog.Message
+	var messages [2]nlsock.Message
 	b.ReportAllocs()
 	for i := range 500000 {
 		in.event(in.batch, message(ctnetlink.New, connection(i)))

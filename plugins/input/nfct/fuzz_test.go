@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
-	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/nlsock"
 )
 
 // FuzzDatagram: no datagram does harm, with the table or without, as an event or as a part of
@@ -13,8 +13,8 @@ import (
 func FuzzDatagram(f *testing.F) {
 	for _, what := range []ctnetlink.Event{ctnetlink.New, ctnetlink.Update, ctnetlink.Destroy} {
 		m := message(what, connection(1))
-		f.Add(nflog.AppendMessage(nil, m.Type, 0, m.Body), what == ctnetlink.Update)
-		f.Add(nflog.AppendMessage(nflog.AppendMessage(nil, m.Type, 0, m.Body), nflog.TypeDone, 0, make([]byte, 4)), true)
+		f.Add(nlsock.AppendMessage(nil, m.Type, 0, m.Body), what == ctnetlink.Update)
+		f.Add(nlsock.AppendMessage(nlsock.AppendMessage(nil, m.Type, 0, m.Body), nlsock.TypeDone, 0, make([]byte, 4)), true)
 	}
 	f.Fuzz(func(t *testing.T, datagram []byte, answer bool) {
 		for _, hash := range []bool{true, false} {
@@ -28,11 +28,11 @@ func FuzzDatagram(f *testing.F) {
 			in.now = second(0)
 			in.dump.number = 1
 			for rest, ok := datagram, true; ok; {
-				var m nflog.Message
-				if m, rest, ok = nflog.NextMessage(rest); !ok {
+				var m nlsock.Message
+				if m, rest, ok = nlsock.NextMessage(rest); !ok {
 					break
 				}
-				if done, _ := end(m); answer && !done {
+				if done, _ := m.End(); answer && !done {
 					in.answer(in.batch, m)
 				} else {
 					in.event(in.batch, m)

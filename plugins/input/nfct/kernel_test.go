@@ -16,7 +16,6 @@ import (
 
 	"github.com/ulogd-go/ulogd/contrib/lab"
 	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
-	"github.com/ulogd-go/ulogd/pkg/nflog"
 	"github.com/ulogd-go/ulogd/pkg/nlsock"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 )
@@ -418,7 +417,7 @@ func receiveAll(t *testing.T, sock *nlsock.Multicast) (flows []ctnetlink.Flow) {
 			return flows
 		}
 		for i := range many.Len() {
-			m, _, _ := nflog.NextMessage(many.At(i))
+			m, _, _ := nlsock.NextMessage(many.At(i))
 			var f ctnetlink.Flow
 			if err := f.Decode(m.Body); err != nil {
 				t.Fatal(err)

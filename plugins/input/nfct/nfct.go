@@ -11,7 +11,6 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/logging"
-	"github.com/ulogd-go/ulogd/pkg/nflog"
 	"github.com/ulogd-go/ulogd/pkg/nlsock"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/stats"
@@ -181,7 +180,7 @@ func (s *source) next() (datagram []byte) {
 // split passes the messages of a datagram on.
 func (s *source) split(b *event.Batch, datagram []byte) {
 	for len(datagram) > 0 {
-		m, rest, ok := nflog.NextMessage(datagram)
+		m, rest, ok := nlsock.NextMessage(datagram)
 		if !ok {
 			s.malformed.Add(1)
 			return

@@ -13,7 +13,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
-	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/nlsock"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 )
 
@@ -129,8 +129,8 @@ func capturing(t *testing.T, link layers.LinkType, records ...[]byte) string {
 }
 
 // captured is a message as a record of a capture.
-func captured(m nflog.Message, flags uint16) []byte {
-	data := append([]byte{0, 7, 3, 0x38, 13: 0, 15: 12}, nflog.AppendMessage(nil, m.Type, 0, m.Body)...)
+func captured(m nlsock.Message, flags uint16) []byte {
+	data := append([]byte{0, 7, 3, 0x38, 13: 0, 15: 12}, nlsock.AppendMessage(nil, m.Type, 0, m.Body)...)
 	data[netlinkHeader+6], data[netlinkHeader+7] = byte(m.Flags|flags), byte((m.Flags|flags)>>8)
 	return data
 }

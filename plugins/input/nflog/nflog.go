@@ -209,12 +209,12 @@ func (s *source) reconfigure(bytes int) (err error) {
 // is false if the batch has to end before a gap.
 func (s *source) decode(b *event.Batch) bool {
 	for len(s.datagram) > 0 && b.Len() < enough {
-		m, rest, ok := nflog.NextMessage(s.datagram)
+		m, rest, ok := nlsock.NextMessage(s.datagram)
 		if !ok {
 			s.malformed.Add(1)
 			rest = nil
 		}
-		if ok && m.Type == nflog.TypeError {
+		if ok && m.Type == nlsock.TypeError {
 			s.answered(m)
 		}
 		if ok && m.Type == nflog.TypePacket {
@@ -231,7 +231,7 @@ func (s *source) decode(b *event.Batch) bool {
 }
 
 // answered logs that the kernel has refused to configure the group anew.
-func (s *source) answered(m nflog.Message) {
+func (s *source) answered(m nlsock.Message) {
 	if _, err := m.End(); err != nil {
 		s.env.Log.Error(fmt.Sprintf("group %d goes on as it was configured before: %v", uint16(s.Group), err))
 	}
