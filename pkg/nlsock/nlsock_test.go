@@ -298,3 +298,78 @@ func TestKernelNamespacePath(t *testing.T) {
 		t.Error("no error for a path that is no namespace")
 	}
 }
+
+// TestKernelRequestFindsBufferFull has no room for the answer to a request, which the
+// kernel then drops. The request is sent again, and of the packets none is lost by it.
+func TestKernelRequestFindsBufferFull(t *testing.T) {
+	for _, noticed := range []bool{false, true} {
+		ns, s := listen(t)
+		overruns := 0
+		s.Overrun = func() { overruns++ }
+		if _, err := s.SetReadBuffer(8 << 10); err != nil {
+			t.Fatal(err)
+		}
+		send(t, ns, 100, 100)
+		buf, received := make([]byte, 0, 1<<17), 0
+		if noticed { // the kernel reports one overrun only, until the buffer is empty
+			if n, err := s.Receive(buf, false); n == 0 || err != nil || overruns == 0 {
+				t.Fatalf("%d bytes, %v, %d overruns", n, err, overruns)
+			}
+			received++
+		}
+		began := time.Now()
+		if err := s.Request(nflog.TypeConfig, nflog.Group{Number: 1, CopyRange: 64, QThreshold: 1, Flags: nflog.FlagSeq}.Configure()); err != nil {
+			t.Errorf("overrun noticed before %v: %v, after %v", noticed, err, time.Since(began))
+		}
+		if list, err := ns.Listeners(); err != nil || len(list) != 1 || list[0].CopyRange != 64 {
+			t.Errorf("in force: %+v, %v; want a range of 64", list, err)
+		}
+		for {
+			n, err := s.Receive(buf, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n == 0 {
+				break
+			}
+			received++
+		}
+		if received == 0 || received == 100 || overruns == 0 {
+			t.Errorf("%d of 100 packets, %d overruns; want some of them", received, overruns)
+		}
+	}
+}
+
+// TestKernelRequestKeepsInterrupt: a request does not undo an interruption.
+func TestKernelRequestKeepsInterrupt(t *testing.T) {
+	_, s := listen(t)
+	s.Interrupt()
+	if err := s.Request(nflog.TypeConfig, bind(2)); err != nil {
+		t.Fatal(err)
+	}
+	guard := time.AfterFunc(5*time.Second, func() { t.Error("Receive waits"); s.Interrupt() })
+	defer guard.Stop()
+	if n, err := s.Receive(make([]byte, 0, 600), true); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Receive after Interrupt: %d, %v", n, err)
+	}
+}
+
+// TestKernelConsumeInterrupted: what was peeked at can be taken out of the socket also
+// after an interruption, which stays in force.
+func TestKernelConsumeInterrupted(t *testing.T) {
+	ns, s := listen(t)
+	s.Peek = true
+	send(t, ns, 2, 100)
+	next(t, s, 0)
+	s.Interrupt()
+	if err := s.Consume(); err != nil {
+		t.Errorf("consume: %v", err)
+	}
+	if n, err := s.Receive(make([]byte, 0, 600), true); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Receive after Interrupt: %d, %v", n, err)
+	}
+	if err := s.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	next(t, s, 1)
+}

@@ -575,3 +575,93 @@ func TestKernelNothingIsLostAtTheEnd(t *testing.T) {
 		t.Errorf("listeners: %+v, %v; want none", list, err)
 	}
 }
+
+// TestKernelNothingIsLostAtTheEndOfAFlood ends a source whose receive buffer is full, so
+// that the answer to its last request finds no room either.
+func TestKernelNothingIsLostAtTheEndOfAFlood(t *testing.T) {
+	ns, peer, hits := host(t, lab.Rule{Groups: []uint16{5}})
+	o := defaults()
+	o.Group, o.SocketSize, o.SocketMax, o.DatagramSize, o.QThreshold = 5, 40000, 40000, 4096, 8
+	in := newInput(t, o, 64, "oob.mark")
+	in.start(t, ns)
+	frames := make([][]byte, 3000)
+	for i := range frames {
+		frames[i] = udp(20)
+	}
+	send(t, peer, frames...)
+	matched, err := hits.Packets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	packets := uint64(0)
+	for err == nil {
+		in.batch.Reset()
+		err = in.Read(ctx, in.batch)
+		packets += uint64(in.batch.Len())
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("the source ends with %v", err)
+	}
+	if packets < 64 || packets >= matched { // 40000 bytes have room for more than 8 datagrams
+		t.Errorf("%d of %d packets were read at the end, want those that fit the buffer", packets, matched)
+	}
+	if list, err := ns.Listeners(); err != nil || len(list) != 0 {
+		t.Errorf("listeners: %+v, %v; want none", list, err)
+	}
+}
+
+// TestKernelWakeWhileAPacketIsDealtWith wakes a source whose last datagram is still in
+// the socket, as those are that are to survive the process.
+func TestKernelWakeWhileAPacketIsDealtWith(t *testing.T) {
+	ns, peer, _ := host(t, lab.Rule{Groups: []uint16{5}})
+	o := defaults()
+	o.Group, o.QThreshold = 5, 1
+	in := newInput(t, o, 64)
+	in.start(t, ns)
+	in.sock.Peek = true
+	for range 3 {
+		send(t, peer, udp(10))
+		in.read(t, 1, nil)
+		in.Wake()
+	}
+	in.batch.Reset()
+	if err := in.Read(t.Context(), in.batch); err != nil {
+		t.Errorf("after Wake: %v", err)
+	}
+	if n := in.counter("packets"); n != 3 || in.batch.Len() != 0 {
+		t.Errorf("%d packets, want 3", n)
+	}
+}
+
+// TestKernelLateInterrupt: the watch over the context may come to interrupt the socket
+// only when the end has begun, because Wake was called at the same time.
+func TestKernelLateInterrupt(t *testing.T) {
+	ns, peer, _ := host(t, lab.Rule{Groups: []uint16{5}})
+	o := defaults()
+	o.Group = 5
+	in := newInput(t, o, 64)
+	in.start(t, ns)
+	frames := make([][]byte, 1000)
+	for i := range frames {
+		frames[i] = udp(20)
+	}
+	send(t, peer, frames...)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var err error
+	packets, late := 0, false
+	for err == nil {
+		in.batch.Reset()
+		err = in.Read(ctx, in.batch)
+		packets += in.batch.Len()
+		if in.ending && !late {
+			late = true
+			in.sock.Interrupt()
+		}
+	}
+	if !errors.Is(err, context.Canceled) || packets != len(frames) || !late {
+		t.Errorf("%d packets, then %v; want %d, and the end of the context", packets, err, len(frames))
+	}
+}
