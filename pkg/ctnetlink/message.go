@@ -60,6 +60,22 @@ func (e Event) Groups() (groups []int) {
 // for the connections of all families.
 func AllFamilies() []byte { return make([]byte, nflog.FamilyHeaderLen) }
 
+// One is the body of a request (of TypeGet or TypeGetZero) for one connection: that of
+// the message with the given body, which has been decoded without an error.
+func One(body []byte) []byte {
+	request := append(make([]byte, 0, len(body)), body[0], 0, 0, 0)
+	for attrs := body[nflog.FamilyHeaderLen:]; ; {
+		typ, _, rest, ok := nflog.Next(attrs)
+		if !ok {
+			return request
+		}
+		if typ == AttrOrig || typ == attrZone {
+			request = append(request, attrs[:len(attrs)-len(rest)]...)
+		}
+		attrs = rest
+	}
+}
+
 // Attributes of a connection (enum ctattr_type).
 const (
 	AttrOrig          = 1

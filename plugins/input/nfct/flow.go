@@ -87,6 +87,9 @@ func (s *source) answer(b *event.Batch, m nlsock.Message) {
 	switch {
 	case s.dump.kind == dumpReset:
 		s.publish(b, r)
+		if e != nil { // what comes later is counted from here on
+			e.OrigCount, e.ReplyCount = ctnetlink.Counters{}, ctnetlink.Counters{}
+		}
 	case s.dump.kind == dumpFirst || e == nil:
 	case !known:
 		s.dump.begun++

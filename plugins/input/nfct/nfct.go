@@ -107,8 +107,9 @@ func (s *source) Read(ctx context.Context, b *event.Batch) (err error) {
 // step does what is next. It reports false when the batch has to end.
 func (s *source) step(ctx context.Context, b *event.Batch) (more bool, err error) {
 	switch s.dump.state {
-	case reading:
-		if ctx.Err() != nil {
+	case reading, zeroing:
+		// Counters that were set to 0 are reported before the end.
+		if ctx.Err() != nil && (s.dump.state == reading || s.dump.left == 0) {
 			return false, ctx.Err()
 		}
 		s.readDump(b)
