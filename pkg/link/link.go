@@ -153,8 +153,8 @@ func (t *Table) dump() error {
 }
 
 // settle is how long after a loss of notifications the interfaces are listed
-// again: by then those that were still waiting, which are older than the lost
-// ones, have been read.
+// again, or longer: those that are still waiting, which are older than the lost
+// ones, are read before.
 const settle = 100 * time.Millisecond
 
 func (t *Table) follow() {
@@ -164,7 +164,7 @@ func (t *Table) follow() {
 		switch {
 		case err == nil:
 			t.apply(list)
-		case errors.Is(err, unix.ENOBUFS):
+		case errors.Is(err, unix.ENOBUFS), errors.Is(err, os.ErrDeadlineExceeded) && t.waiting():
 			_ = t.conn.SetReadDeadline(time.Now().Add(settle))
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			_ = t.conn.SetReadDeadline(time.Time{})
@@ -174,6 +174,19 @@ func (t *Table) follow() {
 			return
 		}
 	}
+}
+
+// waiting tells whether there are notifications to read.
+func (t *Table) waiting() (yes bool) {
+	raw, err := t.conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	err = raw.Control(func(fd uintptr) {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		yes = err == nil && n > 0
+	})
+	return err == nil && yes
 }
 
 // grace is how long the name of a deleted interface is kept, for the packets

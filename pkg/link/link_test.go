@@ -208,6 +208,46 @@ func TestKernelLosesNotifications(t *testing.T) {
 	}
 }
 
+// TestKernelOldNotifications has the table's goroutine come late to what was received
+// before a loss: it is older than what the kernel has by then.
+func TestKernelOldNotifications(t *testing.T) {
+	ns := lab.Test(t)
+	table := NewTable(nil)
+	if err := table.Open(ns.FD()); err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	if err := table.conn.SetReadBuffer(20000); err != nil { // for a few
+		t.Fatal(err)
+	}
+	if err := lab.Bridge(lab.Port{NS: ns, Name: "br0", Index: 10}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, table, 10, "br0")
+	table.mu.Lock()
+	name := "br0"
+	for i := range 50 {
+		to := fmt.Sprintf("br%d", i+1)
+		rename(t, ns, name, to)
+		name = to
+	}
+	for range 4 { // the goroutine waits longest, and so gets the lock for one notification
+		table.mu.Unlock()
+		table.mu.Lock()
+		time.Sleep(2 * settle)
+	}
+	table.mu.Unlock()
+	await(t, table, 10, name)
+	// A notification of a change that was made later is read behind the old ones.
+	if err := lab.Bridge(lab.Port{NS: ns, Name: "last", Index: 11}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, table, 11, "last")
+	if got := table.Name(10); got != name {
+		t.Errorf("later it is %q, want %q", got, name)
+	}
+}
+
 func TestOpenErrors(t *testing.T) {
 	if err := NewTable(nil).Open(1 << 20); !errors.Is(err, unix.EBADF) {
 		t.Errorf("a descriptor that is none: %v", err)
