@@ -33,9 +33,9 @@ func FuzzDatagram(f *testing.F) {
 					break
 				}
 				if done, _ := m.End(); answer && !done {
-					in.answer(in.batch, m)
+					in.answer(in.Batch, m)
 				} else {
-					in.event(in.batch, m)
+					in.event(in.Batch, m)
 				}
 			}
 			for _, r := range in.rows() {
@@ -45,9 +45,9 @@ func FuzzDatagram(f *testing.F) {
 			}
 			if hash {
 				in.dump.state, in.dump.cursor, in.dump.number = sweeping, 1, 2
-				in.batch.Reset()
+				in.Batch.Reset()
 				for in.dump.state == sweeping {
-					in.sweep(in.batch)
+					in.sweep(in.Batch)
 				}
 				if in.table.n != 0 || in.table.used > 2 {
 					t.Errorf("%d connections are left, %d entries were used", in.table.n, in.table.used)

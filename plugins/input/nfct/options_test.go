@@ -153,7 +153,7 @@ func TestCapture(t *testing.T) {
 		t.Fatal(err)
 	}
 	in.Dump() // there is nobody to ask
-	err := in.Read(t.Context(), in.batch)
+	err := in.Read(t.Context(), in.Batch)
 	var got []string
 	for _, r := range in.rows() {
 		got = append(got, said(r))
@@ -193,8 +193,8 @@ func TestCaptureOfNoUse(t *testing.T) {
 	if err := in.Open(); err != nil {
 		t.Fatal(err)
 	}
-	if err := in.Read(t.Context(), in.batch); err != io.EOF || in.batch.Len() != 1 {
-		t.Errorf("%d records, %v; want the one before the damage", in.batch.Len(), err)
+	if err := in.Read(t.Context(), in.Batch); err != io.EOF || in.Batch.Len() != 1 {
+		t.Errorf("%d records, %v; want the one before the damage", in.Batch.Len(), err)
 	}
-	in.await(t, "the capture is damaged")
+	in.Await(t, "the capture is damaged")
 }
