@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -138,10 +139,7 @@ func (t *Table) dump() error {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
 	defer conn.Close()
-	list, err := conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.RTM_GETLINK, Flags: netlink.Request | netlink.Dump},
-		Data:   make([]byte, unix.SizeofIfInfomsg),
-	})
+	list, err := list(conn)
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
@@ -151,6 +149,27 @@ func (t *Table) dump() error {
 	t.update(list)
 	return nil
 }
+
+// attempts are how often interfaces are listed that change all the time. Then the last
+// list has to do.
+const attempts = 10
+
+// list asks for all interfaces. If they change between two parts of the answer, one that
+// has not changed may be missing: the kernel says so (NLM_F_DUMP_INTR), and is asked again.
+func list(conn *netlink.Conn) (list []netlink.Message, err error) {
+	for range attempts {
+		list, err = conn.Execute(netlink.Message{
+			Header: netlink.Header{Type: unix.RTM_GETLINK, Flags: netlink.Request | netlink.Dump},
+			Data:   make([]byte, unix.SizeofIfInfomsg),
+		})
+		if err != nil || !slices.ContainsFunc(list, interrupted) {
+			return list, err
+		}
+	}
+	return list, nil
+}
+
+func interrupted(m netlink.Message) bool { return m.Header.Flags&netlink.DumpInterrupted != 0 }
 
 // settle is how long after a loss of notifications the interfaces are listed
 // again, or longer: those that are still waiting, which are older than the lost
