@@ -116,6 +116,9 @@ func TestKernelDrops(t *testing.T) {
 	if err := s.Reliable(true); err != nil {
 		t.Fatal(err)
 	}
+	if on, err := s.IsReliable(); !on || err != nil {
+		t.Errorf("reliable: %v, %v", on, err)
+	}
 	overruns = 0
 	begin(t, ns, 30000, n)
 	if waiting(t, s); overruns != 0 {
@@ -123,6 +126,9 @@ func TestKernelDrops(t *testing.T) {
 	}
 	if err := s.Reliable(false); err != nil {
 		t.Fatal(err)
+	}
+	if on, err := s.IsReliable(); on || err != nil {
+		t.Errorf("reliable no more: %v, %v", on, err)
 	}
 }
 

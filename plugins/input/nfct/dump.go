@@ -255,12 +255,16 @@ func (s *source) Dump() {
 	s.Wake()
 }
 
-// lost notes what the kernel could not put into the receive buffer.
+// lost notes what the kernel could not put into the receive buffer, unless it comes again.
 func (s *source) lost() {
 	n, err := s.sock.Drops()
-	if err != nil {
+	again, err2 := s.sock.IsReliable()
+	if err := errors.Join(err, err2); err != nil {
 		s.env.Log.Error(fmt.Sprintf("how many events were lost is not known: %v", err))
 		return
+	}
+	if again {
+		s.numbers.drops = n
 	}
 	if n != s.numbers.drops {
 		s.losses.Add(uint64(n - s.numbers.drops))

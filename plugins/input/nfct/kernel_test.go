@@ -647,3 +647,32 @@ func TestKernelReadDoesNotAllocate(t *testing.T) {
 		t.Errorf("%d records in 26 batches, want %d in each", records, enough)
 	}
 }
+
+// TestKernelReliableOutlivesTheProcess: events that found the buffer full while no process
+// was there come again, and are none that are lost.
+func TestKernelReliableOutlivesTheProcess(t *testing.T) {
+	ns := host(t)
+	kept := store{}
+	o := defaults
+	o.HashEnable, o.Reliable, o.Emit = false, true, emit(ctnetlink.Destroy)
+	o.SocketSize, o.SocketMax = 32<<10, 32<<10
+	in := newInput(t, o, func(env *plugin.Env) { env.Store = kept })
+	in.start(t, ns)
+	talk(t, ns, 20000, 300, "192.0.2.1:9")
+	in.drain(t)
+	if err := in.source.Close(); err != nil {
+		t.Error(err)
+	}
+	flush(t, ns)
+	next := newInput(t, o, func(env *plugin.Env) { env.Store = kept.again(t) })
+	next.start(t, ns)
+	next.Await(t, "going on with the socket of an earlier process")
+	rows := next.read(t, 300)
+	each(t, rows, "4", 300)
+	if drops, err := next.sock.Drops(); err != nil || drops == 0 {
+		t.Errorf("%d drops, %v; want some events that did not fit at first", drops, err)
+	}
+	if lost := next.Counter("events_lost"); lost != 0 {
+		t.Errorf("%d events are counted as lost, and all 300 came", lost)
+	}
+}
