@@ -352,3 +352,21 @@ func TestAllFamilies(t *testing.T) {
 		t.Errorf("%x, want a header of family 0", b)
 	}
 }
+
+// TestOne: a request for a connection says which it is, and nothing else.
+func TestOne(t *testing.T) {
+	v6 := Flow{Family: nflog.FamilyIPv6, Has: HasZone | HasMark | HasID | HasCounters, Zone: 7, Mark: 1, ID: 2}
+	v6.Orig = Tuple{Src: [16]byte{0x20, 1}, Dst: [16]byte{0x20, 2}, SrcPort: 5, Proto: protoICMPv6, Type: 128}
+	v4 := Flow{Family: nflog.FamilyIPv4, Has: HasStatus | HasTimeout, Orig: Tuple{SrcPort: 1, DstPort: 2, Proto: 17, Zone: 3}}
+	for _, f := range []Flow{v4, v6} {
+		body := f.AppendAttrs([]byte{f.Family, 0, 0, 0})
+		var got Flow
+		if err := got.Decode(One(body)); err != nil {
+			t.Fatal(err)
+		}
+		want := Flow{Family: f.Family, Orig: f.Orig, Zone: f.Zone, Has: f.Has & HasZone}
+		if got != want {
+			t.Errorf("asked for %+v, want %+v", got, want)
+		}
+	}
+}
