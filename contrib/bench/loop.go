@@ -13,6 +13,7 @@ import (
 	gonflog "github.com/florianl/go-nflog/v2"
 	"github.com/mdlayher/netlink"
 	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/nlsock"
 	"golang.org/x/sys/unix"
 )
 
@@ -141,7 +142,7 @@ func drain(ctx context.Context, fd int) (n int, err error) {
 
 func messages(datagram []byte) (n int) {
 	for {
-		m, rest, ok := nflog.NextMessage(datagram)
+		m, rest, ok := nlsock.NextMessage(datagram)
 		if !ok {
 			return n
 		}

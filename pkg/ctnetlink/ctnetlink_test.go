@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/nlsock"
 )
 
 // Messages of Linux 6.18, as they were multicast: a connection of TCP that has begun, one
@@ -24,13 +25,13 @@ const (
 	udp6Destroy = "2c0100000201000000000000c6a4aa9f0a0000004c0001802c0001801400030020010db80000000000000000000000021400040020010db80000000000000000000000011c0002800500010011000000060002000457000006000300000900004c0002802c0001801400030020010db80000000000000000000000011400040020010db80000000000000000000000021c00028005000100110000000600020000090000060003000457000008000c0061d76fd40800030000000208080007000000001c1c0009800c00010000000000000000010c00020000000000000000311c000a800c00010000000000000000000c00020000000000000000001c0014800c00010018ea9e84bc4bd9fb0c00020018ea9e851c962ec9080008000000002b0c001b0018ea9e851c9630b4"
 )
 
-func message(tb testing.TB, text string) nflog.Message {
+func message(tb testing.TB, text string) nlsock.Message {
 	tb.Helper()
 	data, err := hex.DecodeString(text)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	m, rest, ok := nflog.NextMessage(data)
+	m, rest, ok := nlsock.NextMessage(data)
 	if !ok || len(rest) > 0 {
 		tb.Fatalf("no message, or %d bytes behind it", len(rest))
 	}
@@ -87,14 +88,14 @@ func TestDecode(t *testing.T) {
 
 func TestEventOf(t *testing.T) {
 	for _, tt := range []struct {
-		m    nflog.Message
+		m    nlsock.Message
 		want Event
 	}{
-		{nflog.Message{Type: TypeNew, Flags: 0x2}, Update}, // an answer to a dump
-		{nflog.Message{Type: TypeNew, Flags: 0x400}, Update},
-		{nflog.Message{Type: TypeGet}, 0},
-		{nflog.Message{Type: nflog.TypeDone}, 0},
-		{nflog.Message{Type: nflog.TypePacket}, 0},
+		{nlsock.Message{Type: TypeNew, Flags: 0x2}, Update}, // an answer to a dump
+		{nlsock.Message{Type: TypeNew, Flags: 0x400}, Update},
+		{nlsock.Message{Type: TypeGet}, 0},
+		{nlsock.Message{Type: nlsock.TypeDone}, 0},
+		{nlsock.Message{Type: nflog.TypePacket}, 0},
 	} {
 		if got := EventOf(tt.m); got != tt.want {
 			t.Errorf("%+v: event %d, want %d", tt.m, got, tt.want)
@@ -349,5 +350,23 @@ func BenchmarkDecode(b *testing.B) {
 func TestAllFamilies(t *testing.T) {
 	if b := AllFamilies(); len(b) != nflog.FamilyHeaderLen || binary.NativeEndian.Uint32(b) != 0 {
 		t.Errorf("%x, want a header of family 0", b)
+	}
+}
+
+// TestOne: a request for a connection says which it is, and nothing else.
+func TestOne(t *testing.T) {
+	v6 := Flow{Family: nflog.FamilyIPv6, Has: HasZone | HasMark | HasID | HasCounters, Zone: 7, Mark: 1, ID: 2}
+	v6.Orig = Tuple{Src: [16]byte{0x20, 1}, Dst: [16]byte{0x20, 2}, SrcPort: 5, Proto: protoICMPv6, Type: 128}
+	v4 := Flow{Family: nflog.FamilyIPv4, Has: HasStatus | HasTimeout, Orig: Tuple{SrcPort: 1, DstPort: 2, Proto: 17, Zone: 3}}
+	for _, f := range []Flow{v4, v6} {
+		body := f.AppendAttrs([]byte{f.Family, 0, 0, 0})
+		var got Flow
+		if err := got.Decode(One(body)); err != nil {
+			t.Fatal(err)
+		}
+		want := Flow{Family: f.Family, Orig: f.Orig, Zone: f.Zone, Has: f.Has & HasZone}
+		if got != want {
+			t.Errorf("asked for %+v, want %+v", got, want)
+		}
 	}
 }

@@ -1,11 +1,12 @@
 // Package ctnetlink is the wire format of the kernel's connection tracking
 // (linux/netfilter/nfnetlink_conntrack.h): events, answers to dumps, and the
-// requests for them. It has no socket. Netlink headers and attributes are walked
-// by package nflog, which has the same ones.
+// requests for them. It has no socket. Messages are split by package
+// nlsock, and attributes by package nflog, which has the same ones.
 package ctnetlink
 
 import (
 	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/nlsock"
 )
 
 // Message types, as in the type field of a netlink header.
@@ -32,7 +33,7 @@ const (
 
 // EventOf is the event that a message reports, and 0 if it reports none. An
 // answer to a dump is an Update.
-func EventOf(m nflog.Message) Event {
+func EventOf(m nlsock.Message) Event {
 	switch {
 	case m.Type == TypeDelete:
 		return Destroy
@@ -58,6 +59,22 @@ func (e Event) Groups() (groups []int) {
 // AllFamilies is the body of a request (of TypeGet or TypeGetZero, as a dump)
 // for the connections of all families.
 func AllFamilies() []byte { return make([]byte, nflog.FamilyHeaderLen) }
+
+// One is the body of a request (of TypeGet or TypeGetZero) for one connection: that of
+// the message with the given body, which has been decoded without an error.
+func One(body []byte) []byte {
+	request := append(make([]byte, 0, len(body)), body[0], 0, 0, 0)
+	for attrs := body[nflog.FamilyHeaderLen:]; ; {
+		typ, _, rest, ok := nflog.Next(attrs)
+		if !ok {
+			return request
+		}
+		if typ == AttrOrig || typ == attrZone {
+			request = append(request, attrs[:len(attrs)-len(rest)]...)
+		}
+		attrs = rest
+	}
+}
 
 // Attributes of a connection (enum ctattr_type).
 const (

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -138,10 +139,7 @@ func (t *Table) dump() error {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
 	defer conn.Close()
-	list, err := conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.RTM_GETLINK, Flags: netlink.Request | netlink.Dump},
-		Data:   make([]byte, unix.SizeofIfInfomsg),
-	})
+	list, err := list(conn)
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
@@ -152,9 +150,30 @@ func (t *Table) dump() error {
 	return nil
 }
 
+// attempts are how often interfaces are listed that change all the time. Then the last
+// list has to do.
+const attempts = 10
+
+// list asks for all interfaces. If they change between two parts of the answer, one that
+// has not changed may be missing: the kernel says so (NLM_F_DUMP_INTR), and is asked again.
+func list(conn *netlink.Conn) (list []netlink.Message, err error) {
+	for range attempts {
+		list, err = conn.Execute(netlink.Message{
+			Header: netlink.Header{Type: unix.RTM_GETLINK, Flags: netlink.Request | netlink.Dump},
+			Data:   make([]byte, unix.SizeofIfInfomsg),
+		})
+		if err != nil || !slices.ContainsFunc(list, interrupted) {
+			return list, err
+		}
+	}
+	return list, nil
+}
+
+func interrupted(m netlink.Message) bool { return m.Header.Flags&netlink.DumpInterrupted != 0 }
+
 // settle is how long after a loss of notifications the interfaces are listed
-// again: by then those that were still waiting, which are older than the lost
-// ones, have been read.
+// again, or longer: those that are still waiting, which are older than the lost
+// ones, are read before.
 const settle = 100 * time.Millisecond
 
 func (t *Table) follow() {
@@ -164,7 +183,7 @@ func (t *Table) follow() {
 		switch {
 		case err == nil:
 			t.apply(list)
-		case errors.Is(err, unix.ENOBUFS):
+		case errors.Is(err, unix.ENOBUFS), errors.Is(err, os.ErrDeadlineExceeded) && t.waiting():
 			_ = t.conn.SetReadDeadline(time.Now().Add(settle))
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			_ = t.conn.SetReadDeadline(time.Time{})
@@ -174,6 +193,19 @@ func (t *Table) follow() {
 			return
 		}
 	}
+}
+
+// waiting tells whether there are notifications to read.
+func (t *Table) waiting() (yes bool) {
+	raw, err := t.conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	err = raw.Control(func(fd uintptr) {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		yes = err == nil && n > 0
+	})
+	return err == nil && yes
 }
 
 // grace is how long the name of a deleted interface is kept, for the packets

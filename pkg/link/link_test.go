@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mdlayher/netlink"
+	"github.com/mdlayher/netlink/nltest"
 	vish "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -203,6 +204,72 @@ func TestKernelLosesNotifications(t *testing.T) {
 	table.mu.Unlock()
 	await(t, table, 10, name)
 	time.Sleep(2 * settle) // for a late and old notification to do its harm
+	if got := table.Name(10); got != name {
+		t.Errorf("later it is %q, want %q", got, name)
+	}
+}
+
+// TestInterruptedList: a list that is not of one time is asked for again, but not for ever.
+func TestInterruptedList(t *testing.T) {
+	for _, tt := range []struct{ interrupted, asked, links int }{{0, 1, 2}, {3, 4, 2}, {1000, attempts, 1}} {
+		asked := 0
+		conn := nltest.Dial(func(requests []netlink.Message) ([]netlink.Message, error) {
+			asked++
+			answer := []netlink.Message{change(unix.RTM_NEWLINK, 0, 5, "a"), change(unix.RTM_NEWLINK, 0, 6, "b")}
+			if asked <= tt.interrupted {
+				answer = answer[:1]
+				answer[0].Header.Flags = netlink.DumpInterrupted
+			}
+			for i := range answer {
+				answer[i].Header.Sequence, answer[i].Header.PID = requests[0].Header.Sequence, requests[0].Header.PID
+			}
+			return answer, nil
+		})
+		links, err := list(conn)
+		if err != nil || len(links) != tt.links || asked != tt.asked {
+			t.Errorf("interrupted %d times: %d links, asked %d times, %v; want %d, %d", tt.interrupted, len(links), asked, err, tt.links, tt.asked)
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestKernelOldNotifications has the table's goroutine come late to what was received
+// before a loss: it is older than what the kernel has by then.
+func TestKernelOldNotifications(t *testing.T) {
+	ns := lab.Test(t)
+	table := NewTable(nil)
+	if err := table.Open(ns.FD()); err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	if err := table.conn.SetReadBuffer(20000); err != nil { // for a few
+		t.Fatal(err)
+	}
+	if err := lab.Bridge(lab.Port{NS: ns, Name: "br0", Index: 10}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, table, 10, "br0")
+	table.mu.Lock()
+	name := "br0"
+	for i := range 50 {
+		to := fmt.Sprintf("br%d", i+1)
+		rename(t, ns, name, to)
+		name = to
+	}
+	for range 4 { // the goroutine waits longest, and so gets the lock for one notification
+		table.mu.Unlock()
+		table.mu.Lock()
+		time.Sleep(2 * settle)
+	}
+	table.mu.Unlock()
+	await(t, table, 10, name)
+	// A notification of a change that was made later is read behind the old ones.
+	if err := lab.Bridge(lab.Port{NS: ns, Name: "last", Index: 11}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, table, 11, "last")
 	if got := table.Name(10); got != name {
 		t.Errorf("later it is %q, want %q", got, name)
 	}

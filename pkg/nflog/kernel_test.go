@@ -184,14 +184,14 @@ func (r *ours) read(t *testing.T, n int) (list []facts) {
 func (r *ours) datagram(t *testing.T) {
 	t.Helper()
 	for rest := r.batch.Buf; ; {
-		m, tail, ok := nflog.NextMessage(rest)
+		m, tail, ok := nlsock.NextMessage(rest)
 		if !ok {
 			if len(rest) > 0 {
 				t.Errorf("%d bytes of a datagram are no message", len(rest))
 			}
 			return
 		}
-		off := len(r.batch.Buf) - len(rest) + nflog.HeaderLen
+		off := len(r.batch.Buf) - len(rest) + nlsock.HeaderLen
 		if m.Type == nflog.TypePacket {
 			if err := r.Decode(r.batch, off, off+len(m.Body)); err != nil {
 				t.Errorf("%v: %x", err, m.Body)

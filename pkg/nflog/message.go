@@ -1,15 +1,13 @@
 // Package nflog is the wire format of the kernel's packet logger
-// (linux/netfilter/nfnetlink_log.h): messages, their attributes, and the
-// requests that configure a group. It has no socket.
+// (linux/netfilter/nfnetlink_log.h): the attributes of messages, and the
+// requests that configure a group. It has no socket; the messages themselves
+// are split by package nlsock.
 //
 // Netlink headers and attribute headers are in host byte order, the values of
 // attributes in network byte order.
 package nflog
 
-import (
-	"encoding/binary"
-	"syscall"
-)
+import "encoding/binary"
 
 // Message types, as in the type field of a netlink header.
 const (
@@ -17,10 +15,6 @@ const (
 
 	TypePacket = subsystem << 8   // NFULNL_MSG_PACKET, number 0 of the subsystem
 	TypeConfig = subsystem<<8 | 1 // NFULNL_MSG_CONFIG
-
-	TypeNoop  = 1 // NLMSG_NOOP
-	TypeError = 2 // NLMSG_ERROR
-	TypeDone  = 3 // NLMSG_DONE, which ends each datagram of several messages
 )
 
 // Families of packets (linux/netfilter.h).
@@ -65,55 +59,12 @@ const (
 
 // Sizes of headers in bytes.
 const (
-	HeaderLen = 16 // struct nlmsghdr
 	// FamilyHeaderLen is the size of the header between the netlink header
 	// and the attributes (struct nfgenmsg): family, version, and the group
 	// in network byte order.
 	FamilyHeaderLen = 4
 	attrHeaderLen   = 4
 )
-
-// Message is one netlink message; Body is what follows its header.
-type Message struct {
-	Type  uint16
-	Flags uint16
-	Seq   uint32
-	Body  []byte
-}
-
-// NextMessage splits the first message off a datagram. It reports false at the
-// end of the datagram, and if what is there is not a whole message: then rest
-// is not empty.
-func NextMessage(datagram []byte) (m Message, rest []byte, ok bool) {
-	if len(datagram) < HeaderLen {
-		return Message{}, datagram, false
-	}
-	n := int(binary.NativeEndian.Uint32(datagram))
-	if n < HeaderLen || n > len(datagram) {
-		return Message{}, datagram, false
-	}
-	m = Message{
-		Type:  binary.NativeEndian.Uint16(datagram[4:]),
-		Flags: binary.NativeEndian.Uint16(datagram[6:]),
-		Seq:   binary.NativeEndian.Uint32(datagram[8:]),
-		Body:  datagram[HeaderLen:n],
-	}
-	return m, datagram[min(align(n), len(datagram)):], true
-}
-
-// End tells whether m ends the answer to a request: that for a list with its last
-// message, or any with an error, which is a syscall.Errno.
-func (m Message) End() (done bool, err error) {
-	if m.Type != TypeDone && m.Type != TypeError {
-		return false, nil
-	}
-	if len(m.Body) >= 4 {
-		if code := int32(binary.NativeEndian.Uint32(m.Body)); code != 0 {
-			err = syscall.Errno(-code)
-		}
-	}
-	return true, err
-}
 
 // Next splits the first attribute off b. It reports false at the end, and if
 // what is there is not a whole attribute: then rest is not empty. The flags in
@@ -138,16 +89,4 @@ func AppendAttr(dst []byte, typ uint16, value ...byte) []byte {
 	dst = binary.NativeEndian.AppendUint16(dst, typ)
 	dst = append(dst, value...)
 	return append(dst, make([]byte, align(len(value))-len(value))...)
-}
-
-// AppendMessage appends a netlink message with the given body, as the kernel
-// sends them.
-func AppendMessage(dst []byte, typ uint16, seq uint32, body []byte) []byte {
-	dst = binary.NativeEndian.AppendUint32(dst, uint32(HeaderLen+len(body)))
-	dst = binary.NativeEndian.AppendUint16(dst, typ)
-	dst = binary.NativeEndian.AppendUint16(dst, 0)
-	dst = binary.NativeEndian.AppendUint32(dst, seq)
-	dst = binary.NativeEndian.AppendUint32(dst, 0)
-	dst = append(dst, body...)
-	return append(dst, make([]byte, align(len(body))-len(body))...)
 }

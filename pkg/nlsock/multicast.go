@@ -104,6 +104,13 @@ func (m *Multicast) Reliable(on bool) error {
 	return errors.Join(m.set(unix.NETLINK_BROADCAST_ERROR, value), m.set(unix.NETLINK_NO_ENOBUFS, value))
 }
 
+// IsReliable tells whether Reliable is in force, as the socket has it of an earlier process,
+// too.
+func (m *Multicast) IsReliable() (bool, error) {
+	value, err := unix.GetsockoptInt(m.fd, unix.SOL_NETLINK, unix.NETLINK_BROADCAST_ERROR)
+	return value != 0, os.NewSyscallError("getsockopt", err)
+}
+
 // Filter has the kernel drop the datagrams for which a program returns 0, before
 // they take room in the receive buffer. Without a program it drops none.
 func (m *Multicast) Filter(program []bpf.RawInstruction) error {

@@ -1,12 +1,11 @@
 // Package nlsock reads netlink datagrams as they come, without a copy and
-// without an allocation, and counts what it could not read. Dialling, network
-// namespaces and buffer sizes are mdlayher/socket's, below mdlayher/netlink.
+// without an allocation, counts what it could not read, and splits them into
+// messages. Dialling, network namespaces and buffer sizes are mdlayher/socket's, below mdlayher/netlink.
 package nlsock
 
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -42,13 +41,15 @@ type Socket struct {
 	kept   [][]byte // datagrams that came while a request waited for its answer
 	handed bool     // the last one that Receive gave was of these
 
-	read  func(fd uintptr) bool // made once: a closure for each call would allocate
-	dst   []byte
-	n     int
-	errno syscall.Errno
-	from  unix.RawSockaddrNetlink
-	block bool
-	flags uintptr
+	// The callbacks are made once: a closure for each call would allocate.
+	read    func(fd uintptr) bool
+	readNow func(fd uintptr)
+	dst     []byte
+	n       int
+	errno   syscall.Errno
+	from    unix.RawSockaddrNetlink
+	block   bool
+	flags   uintptr
 }
 
 // Dial opens a socket of a netlink protocol such as unix.NETLINK_NETFILTER. The
@@ -102,6 +103,7 @@ func newSocket(conn *socket.Conn) (*Socket, error) {
 	}
 	s := &Socket{conn: conn, raw: raw, portID: addr.Pid, seq: uint32(time.Now().UnixNano()), Overrun: func() {}}
 	s.read = s.receive
+	s.readNow = func(fd uintptr) { s.receive(fd) }
 	return s, nil
 }
 
@@ -191,8 +193,9 @@ func (s *Socket) consume() {
 	}
 }
 
-// Consume takes the datagram that was last peeked at out of the socket. One that
-// came while a request waited for its answer is not there any more.
+// Consume takes the datagram that was last peeked at out of the socket, whether
+// Interrupt was called or not. One that came while a request waited for its answer
+// is not there any more.
 func (s *Socket) Consume() error {
 	if s.handed {
 		return nil
@@ -200,7 +203,7 @@ func (s *Socket) Consume() error {
 	defer func(peek bool) { s.Peek = peek }(s.Peek)
 	s.Peek = false
 	for {
-		_, err := s.next(nil, false)
+		_, err := s.there(nil)
 		if err != unix.ENOBUFS {
 			return err
 		}
@@ -210,12 +213,26 @@ func (s *Socket) Consume() error {
 
 // next reads into dst. The length may exceed dst's: then the rest is lost.
 func (s *Socket) next(dst []byte, block bool) (int, error) {
+	s.prepare(dst, block)
+	return s.result(s.raw.Read(s.read))
+}
+
+// there is next for what is there, whether Interrupt was called or not.
+func (s *Socket) there(dst []byte) (int, error) {
+	s.prepare(dst, false)
+	return s.result(s.raw.Control(s.readNow))
+}
+
+func (s *Socket) prepare(dst []byte, block bool) {
 	s.dst, s.block = dst, block
 	s.flags = unix.MSG_TRUNC | unix.MSG_DONTWAIT
 	if s.Peek {
 		s.flags |= unix.MSG_PEEK
 	}
-	err := s.raw.Read(s.read)
+}
+
+// result is what the callback has left, unless it was not called.
+func (s *Socket) result(err error) (int, error) {
 	switch {
 	case err != nil:
 		return 0, err
@@ -243,41 +260,48 @@ func (s *Socket) receive(fd uintptr) bool {
 	}
 }
 
-// headerLen is the size of struct nlmsghdr.
-const headerLen = 16
-
-// answerTime is how long the kernel may take to acknowledge a request. It does
-// so before the request's system call returns.
+// answerTime is for how long a request is repeated whose answer is lost.
 const answerTime = 5 * time.Second
 
-// Request sends a request and waits for its acknowledgement. What else arrives
-// meanwhile is kept for Receive, so that no packet is lost between a group's
-// binding and the answer to it. The error is the kernel's syscall.Errno.
+// Request sends a request and reads its acknowledgement, which the kernel has given
+// when the system call that sends returns. What else has arrived by then is kept for
+// Receive, so that no packet is lost between a group's binding and the answer to it.
+// If there was no room for the acknowledgement in the receive buffer, the kernel has
+// dropped it, but done what was asked for: the request is sent again, until the answer
+// is there. The error is the kernel's syscall.Errno, of the last time that it was sent.
 func (s *Socket) Request(typ uint16, body []byte) error {
 	defer func(peek bool) { s.Peek = peek }(s.Peek)
 	s.Peek = false
-	if err := s.send(typ, netlink.Acknowledge, body); err != nil {
-		return err
-	}
-	sequence := s.seq
-	if err := s.conn.SetReadDeadline(time.Now().Add(answerTime)); err != nil {
-		return err
-	}
 	buf := make([]byte, 256<<10)
+	for deadline := time.Now().Add(answerTime); ; {
+		if err := s.send(typ, netlink.Acknowledge, body); err != nil {
+			return err
+		}
+		if done, err := s.answered(buf); done || err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("no answer from the kernel for %v: %w", answerTime, os.ErrDeadlineExceeded)
+		}
+	}
+}
+
+// answered reads to the answer of the last request, or to the end of what is there.
+func (s *Socket) answered(buf []byte) (done bool, err error) {
 	for {
-		n, err := s.next(buf, true)
+		n, err := s.there(buf)
 		switch {
 		case err == unix.ENOBUFS:
 			s.Overrun()
-		case err != nil:
-			return fmt.Errorf("no answer from the kernel: %w", err)
+		case err != nil || n == 0:
+			return false, err
 		case s.from.Pid != 0:
 			s.Foreign++
 		case n > len(buf):
 			s.Truncated++
 		default:
-			if done, err := answer(buf[:n], sequence); done {
-				return errors.Join(err, s.conn.SetReadDeadline(time.Time{}))
+			if done, err := answer(buf[:n], s.seq); done {
+				return true, err
 			}
 			s.kept = append(s.kept, bytes.Clone(buf[:n]))
 		}
@@ -306,7 +330,7 @@ func (s *Socket) send(typ uint16, flags netlink.HeaderFlags, bodies ...[]byte) e
 		s.seq++
 		message, err := netlink.Message{
 			Header: netlink.Header{
-				Length: uint32(headerLen + len(body)), Type: netlink.HeaderType(typ),
+				Length: uint32(HeaderLen + len(body)), Type: netlink.HeaderType(typ),
 				Flags: netlink.Request | flags, Sequence: s.seq, PID: s.portID,
 			},
 			Data: body,
@@ -320,14 +344,11 @@ func (s *Socket) send(typ uint16, flags netlink.HeaderFlags, bodies ...[]byte) e
 }
 
 // answer tells whether a datagram is the acknowledgement of the request with
-// that sequence number, and what it says (struct nlmsgerr, linux/netlink.h).
+// that sequence number, and what it says.
 func answer(datagram []byte, sequence uint32) (done bool, err error) {
-	if len(datagram) < 20 || binary.NativeEndian.Uint16(datagram[4:]) != uint16(netlink.Error) ||
-		binary.NativeEndian.Uint32(datagram[8:]) != sequence {
+	m, _, ok := NextMessage(datagram)
+	if !ok || m.Type != TypeError || m.Seq != sequence {
 		return false, nil
 	}
-	if code := int32(binary.NativeEndian.Uint32(datagram[16:])); code != 0 {
-		return true, syscall.Errno(-code)
-	}
-	return true, nil
+	return m.End()
 }

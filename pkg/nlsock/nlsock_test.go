@@ -80,7 +80,7 @@ func send(t *testing.T, ns *lab.NS, packets, size int) {
 func numbers(t *testing.T, datagram []byte) (list []uint32) {
 	t.Helper()
 	for {
-		m, rest, ok := nflog.NextMessage(datagram)
+		m, rest, ok := NextMessage(datagram)
 		if !ok {
 			return list
 		}
@@ -152,14 +152,14 @@ func foreign(t *testing.T, ns *lab.NS, to uint32, data []byte) {
 func TestKernelForeignSender(t *testing.T) {
 	ns, s := listen(t)
 	for range 3 {
-		foreign(t, ns, s.PortID(), nflog.AppendMessage(nil, nflog.TypePacket, 0, []byte{2, 0, 0, 1}))
+		foreign(t, ns, s.PortID(), AppendMessage(nil, nflog.TypePacket, 0, []byte{2, 0, 0, 1}))
 	}
 	send(t, ns, 1, 100)
 	next(t, s, 0)
 	if s.Foreign != 3 {
 		t.Errorf("%d foreign datagrams were counted, want 3", s.Foreign)
 	}
-	foreign(t, ns, s.PortID(), nflog.AppendMessage(nil, nflog.TypeError, 1, make([]byte, 20)))
+	foreign(t, ns, s.PortID(), AppendMessage(nil, TypeError, 1, make([]byte, 20)))
 	if err := s.Request(nflog.TypeConfig, nflog.Group{Number: 5}.Unbind()); !errors.Is(err, unix.ENODEV) || s.Foreign != 4 {
 		t.Errorf("the request says %v, and %d foreign datagrams were counted; want the kernel's ENODEV and 4", err, s.Foreign)
 	}
@@ -297,4 +297,79 @@ func TestKernelNamespacePath(t *testing.T) {
 	if _, err := Dial(unix.NETLINK_NETFILTER, "/dev/null"); err == nil {
 		t.Error("no error for a path that is no namespace")
 	}
+}
+
+// TestKernelRequestFindsBufferFull has no room for the answer to a request, which the
+// kernel then drops. The request is sent again, and of the packets none is lost by it.
+func TestKernelRequestFindsBufferFull(t *testing.T) {
+	for _, noticed := range []bool{false, true} {
+		ns, s := listen(t)
+		overruns := 0
+		s.Overrun = func() { overruns++ }
+		if _, err := s.SetReadBuffer(8 << 10); err != nil {
+			t.Fatal(err)
+		}
+		send(t, ns, 100, 100)
+		buf, received := make([]byte, 0, 1<<17), 0
+		if noticed { // the kernel reports one overrun only, until the buffer is empty
+			if n, err := s.Receive(buf, false); n == 0 || err != nil || overruns == 0 {
+				t.Fatalf("%d bytes, %v, %d overruns", n, err, overruns)
+			}
+			received++
+		}
+		began := time.Now()
+		if err := s.Request(nflog.TypeConfig, nflog.Group{Number: 1, CopyRange: 64, QThreshold: 1, Flags: nflog.FlagSeq}.Configure()); err != nil {
+			t.Errorf("overrun noticed before %v: %v, after %v", noticed, err, time.Since(began))
+		}
+		if list, err := ns.Listeners(); err != nil || len(list) != 1 || list[0].CopyRange != 64 {
+			t.Errorf("in force: %+v, %v; want a range of 64", list, err)
+		}
+		for {
+			n, err := s.Receive(buf, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n == 0 {
+				break
+			}
+			received++
+		}
+		if received == 0 || received == 100 || overruns == 0 {
+			t.Errorf("%d of 100 packets, %d overruns; want some of them", received, overruns)
+		}
+	}
+}
+
+// TestKernelRequestKeepsInterrupt: a request does not undo an interruption.
+func TestKernelRequestKeepsInterrupt(t *testing.T) {
+	_, s := listen(t)
+	s.Interrupt()
+	if err := s.Request(nflog.TypeConfig, bind(2)); err != nil {
+		t.Fatal(err)
+	}
+	guard := time.AfterFunc(5*time.Second, func() { t.Error("Receive waits"); s.Interrupt() })
+	defer guard.Stop()
+	if n, err := s.Receive(make([]byte, 0, 600), true); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Receive after Interrupt: %d, %v", n, err)
+	}
+}
+
+// TestKernelConsumeInterrupted: what was peeked at can be taken out of the socket also
+// after an interruption, which stays in force.
+func TestKernelConsumeInterrupted(t *testing.T) {
+	ns, s := listen(t)
+	s.Peek = true
+	send(t, ns, 2, 100)
+	next(t, s, 0)
+	s.Interrupt()
+	if err := s.Consume(); err != nil {
+		t.Errorf("consume: %v", err)
+	}
+	if n, err := s.Receive(make([]byte, 0, 600), true); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Receive after Interrupt: %d, %v", n, err)
+	}
+	if err := s.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	next(t, s, 1)
 }

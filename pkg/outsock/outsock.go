@@ -2,6 +2,7 @@
 package outsock
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -29,6 +30,7 @@ type Conn struct {
 	QueueOptions queue.Options
 	Batching     queue.Batching // the zero Batching sends each batch at once
 
+	limit   time.Duration // of the writing of one block; 0 stands for timeout
 	conn    net.Conn
 	tls     *tls.Config   // as last loaded
 	closed  chan struct{} // closed when the peer has closed the connection
@@ -132,7 +134,7 @@ func (c *Conn) Write(ctx context.Context, blk *queue.Block) error {
 	if c.conn == nil || c.hasClosed() {
 		return fmt.Errorf("%w: %s %s: the peer has closed the connection", plugin.ErrNotConnected, c.Network, c.Address)
 	}
-	if err := c.conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+	if err := c.conn.SetWriteDeadline(time.Now().Add(cmp.Or(c.limit, timeout))); err != nil {
 		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
 	}
 	conn := c.conn

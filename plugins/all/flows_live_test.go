@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -60,18 +58,7 @@ sync=1
 // connections that end.
 func startFlows(t *testing.T, ns *lab.NS, program, options string, sockets int) *sideBySide {
 	t.Helper()
-	d := &sideBySide{dir: t.TempDir()}
-	conf := filepath.Join(d.dir, "ulogd.conf")
-	text := strings.ReplaceAll(fmt.Sprintf(flowStacks, options), "DIR", d.dir)
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d.cmd = exec.Command(program, "-c", conf)
-	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
-	if err := ns.Start(d.cmd); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.cmd.Process.Kill(); _ = d.cmd.Wait() })
+	d := launch(t, ns, program, t.TempDir(), fmt.Sprintf(flowStacks, options))
 	const destroyGroup = 3 // NFNLGRP_CONNTRACK_DESTROY
 	until(t, "a listener", func() bool {
 		n, err := ns.Members(unix.NETLINK_NETFILTER, destroyGroup)
@@ -333,13 +320,7 @@ func compareFlows(t *testing.T, theirs, ours *sideBySide, ordered bool, clocks .
 			slices.Sort(w)
 			slices.Sort(g)
 		}
-		shown := 0
-		for i := range max(len(w), len(g)) {
-			if a, b := line(w, i), line(g, i); a != b && shown < 3 {
-				t.Errorf("%s record %d:\n-ulogd %s\n+ours  %s", name, i+1, a, b)
-				shown++
-			}
-		}
+		sameRecords(t, name+" record", w, g)
 		if len(w) != len(g) || len(w) == 0 {
 			t.Errorf("%s: %d records of ulogd, %d of ours", name, len(w), len(g))
 		}

@@ -22,7 +22,7 @@ import (
 
 	"github.com/ulogd-go/ulogd/pkg/config"
 	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
-	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/nlsock"
 	"github.com/ulogd-go/ulogd/pkg/option"
 )
 
@@ -177,7 +177,7 @@ func flowCapture(t *testing.T, dir string) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, _, _ := nflog.NextMessage(message)
+		m, _, _ := nlsock.NextMessage(message)
 		var f ctnetlink.Flow
 		if err := f.Decode(m.Body); err != nil {
 			t.Fatal(err)

@@ -33,21 +33,9 @@ var inputOutputs = []struct{ file, stack, section string }{
 // runs. DIR stands for its directory.
 func startConfig(t *testing.T, ns *lab.NS, program, text string, env ...string) *sideBySide {
 	t.Helper()
-	d := &sideBySide{dir: t.TempDir()}
-	conf, log := filepath.Join(d.dir, "ulogd.conf"), filepath.Join(d.dir, "log")
-	text = strings.ReplaceAll("[global]\nlogfile=DIR/log\nloglevel=3\n"+text, "DIR", d.dir)
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d.cmd = exec.Command(program, "-c", conf)
-	d.cmd.Env = append(os.Environ(), env...)
-	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
-	if err := ns.Start(d.cmd); err != nil {
-		t.Fatal(err)
-	}
+	d := launch(t, ns, program, t.TempDir(), "[global]\nlogfile=DIR/log\nloglevel=3\n"+text, env...)
+	log := filepath.Join(d.dir, "log")
 	t.Cleanup(func() {
-		_ = d.cmd.Process.Kill()
-		_ = d.cmd.Wait()
 		if text, err := os.ReadFile(log); err == nil && t.Failed() {
 			t.Logf("%s said:\n%s", program, text[max(0, len(text)-2000):])
 		}
@@ -79,13 +67,7 @@ func (d *sideBySide) signal(t *testing.T, s os.Signal) {
 func sameLines(t *testing.T, name string, want, got []byte) {
 	t.Helper()
 	w, g := strings.SplitAfter(string(want), "\n"), strings.SplitAfter(string(got), "\n")
-	shown := 0
-	for i := range max(len(w), len(g)) {
-		if a, b := line(w, i), line(g, i); a != b && shown < 3 {
-			t.Errorf("%s line %d:\n-ulogd %q\n+ours  %q", name, i+1, a, b)
-			shown++
-		}
-	}
+	sameRecords(t, name+" line", w, g)
 	if len(want) == 0 {
 		t.Errorf("%s: ulogd wrote nothing", name)
 	}

@@ -46,11 +46,30 @@ func buildOurs(t *testing.T) string {
 	return path
 }
 
-// sideBySide is a daemon that listens to a group and writes into a directory.
+// sideBySide is a daemon that writes into a directory.
 type sideBySide struct {
 	dir string
 	cmd *exec.Cmd
 	log bytes.Buffer
+}
+
+// launch starts a daemon inside a namespace, with some more in its environment, and ends
+// it with the test. In its configuration DIR stands for its directory.
+func launch(t *testing.T, ns *lab.NS, program, dir, text string, env ...string) *sideBySide {
+	t.Helper()
+	d := &sideBySide{dir: dir}
+	conf := filepath.Join(dir, "ulogd.conf")
+	if err := os.WriteFile(conf, []byte(strings.ReplaceAll(text, "DIR", dir)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.cmd = exec.Command(program, "-c", conf)
+	d.cmd.Env = append(os.Environ(), env...)
+	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
+	if err := ns.Start(d.cmd); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.cmd.Process.Kill(); _ = d.cmd.Wait() })
+	return d
 }
 
 const allOutputs = `[global]
@@ -153,20 +172,9 @@ func dump(t *testing.T, path string) []byte {
 // startDaemon starts a daemon on a group and waits until it listens.
 func startDaemon(t *testing.T, ns *lab.NS, program string, group uint16) *sideBySide {
 	t.Helper()
-	d := &sideBySide{dir: t.TempDir()}
-	conf := filepath.Join(d.dir, "ulogd.conf")
-	text := strings.ReplaceAll(fmt.Sprintf(allOutputs, group), "DIR", d.dir)
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	makeTable(t, filepath.Join(d.dir, "ulogd.db"))
-	d.cmd = exec.Command(program, "-c", conf)
-	d.cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+t.TempDir())
-	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
-	if err := ns.Start(d.cmd); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.cmd.Process.Kill(); _ = d.cmd.Wait() })
+	dir := t.TempDir()
+	makeTable(t, filepath.Join(dir, "ulogd.db"))
+	d := launch(t, ns, program, dir, fmt.Sprintf(allOutputs, group), "STATE_DIRECTORY="+t.TempDir())
 	if _, err := ns.WaitListener(t.Context(), group); err != nil {
 		t.Fatalf("%s: %v\n%s", program, err, &d.log)
 	}
@@ -227,14 +235,21 @@ func compareLive(t *testing.T, theirs, ours *sideBySide) {
 			continue
 		}
 		w, g := strings.SplitAfter(string(want), "\n"), strings.SplitAfter(string(got), "\n")
-		shown := 0
-		for i := range max(len(w), len(g)) {
-			if a, b := line(w, i), line(g, i); a != b && shown < 3 {
-				t.Errorf("%s line %d (-ulogd +ours):\n%s", name, i+1, diff.Diff(a, b))
-				shown++
-			}
-		}
+		sameRecords(t, name+" line", w, g)
 		t.Errorf("%s differs: %d lines of ulogd, %d of ours", name, len(w), len(g))
+	}
+}
+
+// sameRecords compares what two daemons wrote piece by piece, and shows the first that
+// differ.
+func sameRecords(t *testing.T, name string, want, got []string) {
+	t.Helper()
+	shown := 0
+	for i := range max(len(want), len(got)) {
+		if a, b := line(want, i), line(got, i); a != b && shown < 3 {
+			t.Errorf("%s %d (-ulogd +ours):\n%s", name, i+1, diff.Diff(a, b))
+			shown++
+		}
 	}
 }
 

@@ -3,9 +3,6 @@ package all
 import (
 	"bufio"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -43,15 +40,7 @@ func sentToGraphite(t *testing.T, ns *lab.NS, program string, n int) (list []str
 		t.Fatal(err)
 	}
 	defer l.Close()
-	conf := filepath.Join(t.TempDir(), "ulogd.conf")
-	if err := os.WriteFile(conf, []byte(graphiteStack), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d := &sideBySide{cmd: exec.Command(program, "-c", conf)}
-	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
-	if err := ns.Start(d.cmd); err != nil {
-		t.Fatal(err)
-	}
+	d := launch(t, ns, program, t.TempDir(), graphiteStack)
 	defer func() { _ = d.cmd.Process.Kill(); _ = d.cmd.Wait() }()
 	if err := l.(*net.TCPListener).SetDeadline(time.Now().Add(15 * time.Second)); err != nil {
 		t.Fatal(err)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/nfacct"
-	"github.com/ulogd-go/ulogd/pkg/nflog"
 	"github.com/ulogd-go/ulogd/pkg/nlsock"
 )
 
@@ -85,7 +84,7 @@ func (s *source) list(b *event.Batch) (err error) {
 	}
 	var refused error
 	for done := false; !done && err == nil; {
-		err = s.receive(b, func(m nflog.Message, off, end int) {
+		err = s.receive(b, func(m nlsock.Message, off, end int) {
 			if m.Seq != sequence || done {
 				return
 			}
@@ -109,7 +108,7 @@ func (s *source) zero(b *event.Batch, requests [][]byte) error {
 	}
 	var refused error
 	for left := len(requests); left > 0 && err == nil; {
-		err = s.receive(b, func(m nflog.Message, off, end int) {
+		err = s.receive(b, func(m nlsock.Message, off, end int) {
 			if m.Seq-first >= uint32(len(requests)) {
 				return
 			}
@@ -134,7 +133,7 @@ const datagramSize = 64 << 10
 
 // receive reads a datagram to the end of b's buffer, and hands out its messages with
 // the place of their bodies.
-func (s *source) receive(b *event.Batch, each func(m nflog.Message, off, end int)) error {
+func (s *source) receive(b *event.Batch, each func(m nlsock.Message, off, end int)) error {
 	if err := s.sock.Deadline(time.Now().Add(answerTime)); err != nil {
 		return err
 	}
@@ -146,12 +145,12 @@ func (s *source) receive(b *event.Batch, each func(m nflog.Message, off, end int
 	b.Buf = b.Buf[:len(b.Buf)+n]
 	for rest := b.Buf[len(b.Buf)-n:]; len(rest) > 0; {
 		end := len(b.Buf) - len(rest)
-		m, next, ok := nflog.NextMessage(rest)
+		m, next, ok := nlsock.NextMessage(rest)
 		if !ok {
 			s.malformed.Add(1)
 			return nil
 		}
-		off := end + nflog.HeaderLen
+		off := end + nlsock.HeaderLen
 		rest = next
 		each(m, off, off+len(m.Body))
 	}

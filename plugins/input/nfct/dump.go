@@ -1,16 +1,14 @@
 package nfct
 
 import (
-	"encoding/binary"
+	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
 	"github.com/ulogd-go/ulogd/pkg/event"
-	"github.com/ulogd-go/ulogd/pkg/nflog"
 	"github.com/ulogd-go/ulogd/pkg/nlsock"
 )
 
@@ -33,6 +31,7 @@ type state uint8
 const (
 	idle     state = iota
 	reading        // the answer
+	zeroing        // the connections of the answer, one by one
 	draining       // the events that were there when it was complete
 	sweeping       // the table, for connections that it did not find
 )
@@ -43,12 +42,15 @@ type dump struct {
 	buf   []byte         // for a part of the answer
 	state state
 	kind
-	number   uint32 // of dumps so far; it does not wrap in a lifetime
-	sequence uint32 // of the request
-	cursor   uint32 // entry to sweep next
-	gave     bool   // a record for the batch at hand
-	begun    uint64 // connections whose beginning was missed
-	over     uint64 // connections whose end was missed
+	number   uint32   // of dumps so far; it does not wrap in a lifetime
+	sequence uint32   // of the request, or the first of them
+	requests [][]byte // to come
+	asked    int      // requests that were sent last
+	left     int      // those of them without an answer
+	cursor   uint32   // entry to sweep next
+	gave     bool     // a record for the batch at hand
+	begun    uint64   // connections whose beginning was missed
+	over     uint64   // connections whose end was missed
 }
 
 // answerSize has room for what the kernel puts into a part of the answer, which is up to
@@ -68,20 +70,22 @@ func (d *dump) open(netNS string) (err error) {
 }
 
 // startDump asks for all connections.
+//
+// The kernel has a request that does so and sets their counters to 0 as it goes. It must
+// not be used: of a connection that does not fit the end of a datagram any more, the counters
+// are gone by then, and the next datagram has it with 0. So the connections are listed first,
+// and then asked for one by one.
 func (s *source) startDump(k kind) (err error) {
 	d := &s.dump
 	d.kind = k
 	if k != dumpFirst { // of which there are no records
 		s.numbers.advance()
 	}
-	typ := uint16(ctnetlink.TypeGet)
-	if k == dumpReset {
-		typ = ctnetlink.TypeGetZero
-	}
-	if d.sequence, err = d.sock.Dump(typ, ctnetlink.AllFamilies()); err != nil {
+	if d.sequence, err = d.sock.Dump(ctnetlink.TypeGet, ctnetlink.AllFamilies()); err != nil {
 		return fmt.Errorf("dump connections: %w", err)
 	}
 	d.state, d.begun, d.over, d.cursor = reading, 0, 0, 1
+	d.requests, d.asked, d.left = nil, 1, 1
 	d.number++
 	return nil
 }
@@ -111,12 +115,16 @@ func (s *source) dumpFailed(err error) {
 	if s.dump.kind == dumpResync {
 		s.scheduleResync()
 	}
-	s.dump.state = idle
+	s.dump.state, s.dump.requests, s.dump.left = idle, nil, 0
 }
 
 // readDump reads a part of the answer.
 func (s *source) readDump(b *event.Batch) {
 	d := &s.dump
+	if d.left == 0 {
+		s.zeroMore()
+		return
+	}
 	err := d.sock.Deadline(time.Now().Add(answerTime))
 	var n int
 	if err == nil {
@@ -128,36 +136,66 @@ func (s *source) readDump(b *event.Batch) {
 		return
 	}
 	for datagram := d.buf[:n]; len(datagram) > 0; {
-		m, rest, ok := nflog.NextMessage(datagram)
+		m, rest, ok := nlsock.NextMessage(datagram)
 		if !ok {
 			s.malformed.Add(1)
 			return
 		}
 		datagram = rest
-		if m.Seq != d.sequence {
+		if m.Seq-d.sequence >= uint32(d.asked) {
 			continue
 		}
-		if done, err := end(m); done {
+		done, err := m.End()
+		switch {
+		case d.state == zeroing:
+			s.zeroed(b, m, done, err)
+		case done:
 			s.dumped(err)
+		case d.kind != dumpReset:
+			s.answer(b, m)
+		case s.decode(m) == ctnetlink.Update:
+			d.requests = append(d.requests, ctnetlink.One(m.Body))
+		}
+		d.gave = d.gave || b.Len() > 0
+		if d.state != reading && d.state != zeroing {
 			return
 		}
-		s.answer(b, m)
-		d.gave = d.gave || b.Len() > 0
 	}
 }
 
-// end tells whether a message ends a dump, and how: NLMSG_DONE and NLMSG_ERROR begin
-// with a negative error number.
-func end(m nflog.Message) (done bool, err error) {
-	if m.Type != nflog.TypeDone && m.Type != nflog.TypeError {
-		return false, nil
+// chunk is how many connections are asked for together.
+const chunk = 32
+
+// zeroMore asks for some of the connections that were listed, and sets their counters to 0.
+func (s *source) zeroMore() {
+	d := &s.dump
+	if len(d.requests) == 0 {
+		d.state, d.requests = idle, nil
+		return
 	}
-	if len(m.Body) >= 4 {
-		if code := int32(binary.NativeEndian.Uint32(m.Body)); code != 0 {
-			err = syscall.Errno(-code)
-		}
+	d.asked = min(chunk, len(d.requests))
+	var err error
+	if d.sequence, err = d.sock.Query(ctnetlink.TypeGetZero, d.requests[:d.asked]...); err != nil {
+		s.resetFailed(err)
+		return
 	}
-	return true, err
+	d.requests, d.left = d.requests[d.asked:], d.asked
+}
+
+// zeroed deals with the answer for one connection. One that has ended since it was listed
+// has an event.
+func (s *source) zeroed(b *event.Batch, m nlsock.Message, done bool, err error) {
+	s.dump.left--
+	switch {
+	case !done:
+		s.answer(b, m)
+	case !errors.Is(err, unix.ENOENT):
+		s.resetFailed(err)
+	}
+}
+
+func (s *source) resetFailed(err error) {
+	s.dumpFailed(fmt.Errorf("cannot dump and reset counters: %w", err))
 }
 
 // dumped goes on when the answer is complete.
@@ -165,9 +203,11 @@ func (s *source) dumped(err error) {
 	d := &s.dump
 	switch {
 	case err != nil && d.kind == dumpReset:
-		s.dumpFailed(fmt.Errorf("cannot dump and reset counters: %w", err))
+		s.resetFailed(err)
 	case err != nil:
 		s.dumpFailed(fmt.Errorf("dump connections: %w", err))
+	case d.kind == dumpReset:
+		d.state, d.left = zeroing, 0
 	case d.kind == dumpPoll:
 		d.state = sweeping
 	case d.kind == dumpResync:
@@ -215,12 +255,16 @@ func (s *source) Dump() {
 	s.Wake()
 }
 
-// lost notes what the kernel could not put into the receive buffer.
+// lost notes what the kernel could not put into the receive buffer, unless it comes again.
 func (s *source) lost() {
 	n, err := s.sock.Drops()
-	if err != nil {
+	again, err2 := s.sock.IsReliable()
+	if err := errors.Join(err, err2); err != nil {
 		s.env.Log.Error(fmt.Sprintf("how many events were lost is not known: %v", err))
 		return
+	}
+	if again {
+		s.numbers.drops = n
 	}
 	if n != s.numbers.drops {
 		s.losses.Add(uint64(n - s.numbers.drops))

@@ -4,11 +4,12 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/nlsock"
 )
 
 // decode reads a message about a connection that the filters let pass. It reports
 // what has happened to it, and 0 if it is to be passed over.
-func (s *source) decode(m nflog.Message) ctnetlink.Event {
+func (s *source) decode(m nlsock.Message) ctnetlink.Event {
 	what := ctnetlink.EventOf(m)
 	if what == 0 {
 		return 0
@@ -25,7 +26,7 @@ func (s *source) decode(m nflog.Message) ctnetlink.Event {
 }
 
 // event deals with an event of the kernel.
-func (s *source) event(b *event.Batch, m nflog.Message) {
+func (s *source) event(b *event.Batch, m nlsock.Message) {
 	what := s.decode(m)
 	if what == 0 {
 		return
@@ -70,7 +71,7 @@ func (s *source) ended(b *event.Batch) {
 }
 
 // answer deals with a connection that a dump has found.
-func (s *source) answer(b *event.Batch, m nflog.Message) {
+func (s *source) answer(b *event.Batch, m nlsock.Message) {
 	if s.decode(m) != ctnetlink.Update {
 		return
 	}
@@ -86,6 +87,9 @@ func (s *source) answer(b *event.Batch, m nflog.Message) {
 	switch {
 	case s.dump.kind == dumpReset:
 		s.publish(b, r)
+		if e != nil { // what comes later is counted from here on
+			e.OrigCount, e.ReplyCount = ctnetlink.Counters{}, ctnetlink.Counters{}
+		}
 	case s.dump.kind == dumpFirst || e == nil:
 	case !known:
 		s.dump.begun++

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
 	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/nlsock"
 )
 
 // second is a time in nanoseconds since 1970, some seconds behind another.
@@ -31,8 +32,8 @@ func connection(i int) ctnetlink.Flow {
 }
 
 // message is what the kernel would send of a flow.
-func message(what ctnetlink.Event, f ctnetlink.Flow) nflog.Message {
-	m := nflog.Message{Type: ctnetlink.TypeNew, Body: append([]byte{f.Family, 0, 0, 0}, f.AppendAttrs(nil)...)}
+func message(what ctnetlink.Event, f ctnetlink.Flow) nlsock.Message {
+	m := nlsock.Message{Type: ctnetlink.TypeNew, Body: append([]byte{f.Family, 0, 0, 0}, f.AppendAttrs(nil)...)}
 	switch what {
 	case ctnetlink.New:
 		m.Flags = 0x600
@@ -104,7 +105,7 @@ func TestEvents(t *testing.T) {
 		}
 		for i, s := range tt.steps {
 			in.now = second(i)
-			in.event(in.batch, message(s.what, s.f))
+			in.event(in.Batch, message(s.what, s.f))
 		}
 		var got []string
 		for _, r := range in.rows() {
@@ -130,9 +131,9 @@ func TestKeys(t *testing.T) {
 	o := defaults
 	o.HashEnable, o.NATOnly = false, true
 	in := newInput(t, o)
-	in.event(in.batch, message(ctnetlink.Destroy, f))
-	in.event(in.batch, message(ctnetlink.Destroy, connection(1))) // is not translated
-	in.event(in.batch, nflog.Message{Type: ctnetlink.TypeDelete, Body: []byte{2, 0, 0, 0, 1}})
+	in.event(in.Batch, message(ctnetlink.Destroy, f))
+	in.event(in.Batch, message(ctnetlink.Destroy, connection(1))) // is not translated
+	in.event(in.Batch, nlsock.Message{Type: ctnetlink.TypeDelete, Body: []byte{2, 0, 0, 0, 1}})
 	want := []row{{
 		"orig.ip.saddr": "fd00::1", "orig.ip.daddr": "2001:db8::1", "orig.ip.protocol": "58", "orig.raw.pktlen": "100", "orig.raw.pktcount": "1",
 		"reply.ip.saddr": "2001:db8::1", "reply.ip.daddr": "2001:db8::2", "reply.ip.protocol": "58", "reply.raw.pktlen": "1099511627776", "reply.raw.pktcount": "2",
@@ -143,12 +144,12 @@ func TestKeys(t *testing.T) {
 	if diff := cmp.Diff(want, in.rows()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if in.counter("messages_malformed") != 1 {
+	if in.Counter("messages_malformed") != 1 {
 		t.Error("a malformed message is not counted")
 	}
 	// The attributes are the kernel's, byte for byte.
-	e := in.batch.At(0)
-	if got := in.batch.Bytes(e[in.keys.ct]); string(got) != string(f.AppendAttrs(nil)) {
+	e := in.Batch.At(0)
+	if got := in.Batch.Bytes(e[in.keys.ct]); string(got) != string(f.AppendAttrs(nil)) {
 		t.Errorf("attributes %x", got)
 	}
 }
@@ -159,21 +160,21 @@ func TestFullTable(t *testing.T) {
 	in.table = newTable(1, 2)
 	in.now = second(0)
 	for i := range 5 {
-		in.event(in.batch, message(ctnetlink.New, connection(i)))
+		in.event(in.Batch, message(ctnetlink.New, connection(i)))
 	}
 	in.now = second(1)
 	for i := range 5 {
-		in.event(in.batch, message(ctnetlink.Destroy, connection(i)))
+		in.event(in.Batch, message(ctnetlink.Destroy, connection(i)))
 	}
 	var got []string
 	for _, r := range in.rows() {
 		got = append(got, said(r))
 	}
 	want := []string{"4:000 90..91", "4:001 90..91", "4:002 -..91", "4:003 -..91", "4:004 -..91"}
-	if diff := cmp.Diff(want, got); diff != "" || in.counter("flows_refused") != 3 || in.table.n != 0 {
-		t.Errorf("%d refused, %d left (-want +got)\n%s", in.counter("flows_refused"), in.table.n, diff)
+	if diff := cmp.Diff(want, got); diff != "" || in.Counter("flows_refused") != 3 || in.table.n != 0 {
+		t.Errorf("%d refused, %d left (-want +got)\n%s", in.Counter("flows_refused"), in.table.n, diff)
 	}
-	in.await(t, "raise hash_max_entries")
+	in.Await(t, "raise hash_max_entries")
 }
 
 // TestTable compares the table with a map, under random use.
@@ -223,36 +224,36 @@ func TestTable(t *testing.T) {
 func TestEventsAllocateNothing(t *testing.T) {
 	in := newInput(t, defaults)
 	in.table = newTable(1000, 1000)
-	var messages []nflog.Message
+	var messages []nlsock.Message
 	for _, what := range []ctnetlink.Event{ctnetlink.New, ctnetlink.Update, ctnetlink.Destroy} {
 		for i := range 50 {
 			messages = append(messages, message(what, connection(i)))
 		}
 	}
 	run := func() {
-		in.batch.Reset()
+		in.Batch.Reset()
 		for _, m := range messages {
-			in.event(in.batch, m)
+			in.event(in.Batch, m)
 		}
 	}
 	run()
-	if n := testing.AllocsPerRun(20, run); n != 0 || in.batch.Len() != 50 {
-		t.Errorf("%v allocations, %d records", n, in.batch.Len())
+	if n := testing.AllocsPerRun(20, run); n != 0 || in.Batch.Len() != 50 {
+		t.Errorf("%v allocations, %d records", n, in.Batch.Len())
 	}
 }
 
 func BenchmarkEvents(b *testing.B) {
 	in := newInput(b, defaults)
 	in.table = newTable(8192, 1<<20)
-	var messages [2]nflog.Message
+	var messages [2]nlsock.Message
 	b.ReportAllocs()
 	for i := range 500000 {
-		in.event(in.batch, message(ctnetlink.New, connection(i)))
+		in.event(in.Batch, message(ctnetlink.New, connection(i)))
 	}
 	messages[0], messages[1] = message(ctnetlink.New, connection(600000)), message(ctnetlink.Destroy, connection(600000))
 	for b.Loop() {
-		in.batch.Reset()
-		in.event(in.batch, messages[0])
-		in.event(in.batch, messages[1])
+		in.Batch.Reset()
+		in.event(in.Batch, messages[0])
+		in.event(in.Batch, messages[1])
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
-	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/nlsock"
 )
 
 // FuzzDatagram: no datagram does harm, with the table or without, as an event or as a part of
@@ -13,8 +13,8 @@ import (
 func FuzzDatagram(f *testing.F) {
 	for _, what := range []ctnetlink.Event{ctnetlink.New, ctnetlink.Update, ctnetlink.Destroy} {
 		m := message(what, connection(1))
-		f.Add(nflog.AppendMessage(nil, m.Type, 0, m.Body), what == ctnetlink.Update)
-		f.Add(nflog.AppendMessage(nflog.AppendMessage(nil, m.Type, 0, m.Body), nflog.TypeDone, 0, make([]byte, 4)), true)
+		f.Add(nlsock.AppendMessage(nil, m.Type, 0, m.Body), what == ctnetlink.Update)
+		f.Add(nlsock.AppendMessage(nlsock.AppendMessage(nil, m.Type, 0, m.Body), nlsock.TypeDone, 0, make([]byte, 4)), true)
 	}
 	f.Fuzz(func(t *testing.T, datagram []byte, answer bool) {
 		for _, hash := range []bool{true, false} {
@@ -28,14 +28,14 @@ func FuzzDatagram(f *testing.F) {
 			in.now = second(0)
 			in.dump.number = 1
 			for rest, ok := datagram, true; ok; {
-				var m nflog.Message
-				if m, rest, ok = nflog.NextMessage(rest); !ok {
+				var m nlsock.Message
+				if m, rest, ok = nlsock.NextMessage(rest); !ok {
 					break
 				}
-				if done, _ := end(m); answer && !done {
-					in.answer(in.batch, m)
+				if done, _ := m.End(); answer && !done {
+					in.answer(in.Batch, m)
 				} else {
-					in.event(in.batch, m)
+					in.event(in.Batch, m)
 				}
 			}
 			for _, r := range in.rows() {
@@ -45,9 +45,9 @@ func FuzzDatagram(f *testing.F) {
 			}
 			if hash {
 				in.dump.state, in.dump.cursor, in.dump.number = sweeping, 1, 2
-				in.batch.Reset()
+				in.Batch.Reset()
 				for in.dump.state == sweeping {
-					in.sweep(in.batch)
+					in.sweep(in.Batch)
 				}
 				if in.table.n != 0 || in.table.used > 2 {
 					t.Errorf("%d connections are left, %d entries were used", in.table.n, in.table.used)

@@ -1,43 +1,14 @@
 package nfct
 
 import (
-	"log/slog"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/ulogd-go/ulogd/contrib/lab"
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
-	"github.com/ulogd-go/ulogd/pkg/stats"
+	"github.com/ulogd-go/ulogd/pkg/plugintest"
 )
-
-// logs is a logger's output that a test reads while it is written.
-type logs struct{ ch chan string }
-
-func (l logs) Write(p []byte) (int, error) {
-	select {
-	case l.ch <- string(p):
-	default:
-	}
-	return len(p), nil
-}
-
-// await waits for a line with the text.
-func (l logs) await(t *testing.T, text string) string {
-	t.Helper()
-	deadline := time.After(5 * time.Second)
-	for {
-		select {
-		case line := <-l.ch:
-			if strings.Contains(line, text) {
-				return line
-			}
-		case <-deadline:
-			t.Fatalf("no line with %q in the log", text)
-		}
-	}
-}
 
 // reader reads all keys of a source.
 type reader struct{ all []event.Bound }
@@ -50,47 +21,35 @@ func (r *reader) Bind(b *event.Binder) {
 type input struct {
 	*source
 	*reader
-	logs
-	set   *stats.Set
-	batch *event.Batch
+	*plugintest.Inside
 	clock time.Time // if it is not zero
 }
 
 func newInput(t testing.TB, o options, change ...func(*plugin.Env)) *input {
 	t.Helper()
-	in := &input{reader: new(reader), logs: logs{make(chan string, 1000)}, set: new(stats.Set)}
-	env := &plugin.Env{
-		Instance: "ct1", Log: slog.New(slog.NewTextHandler(in.logs, nil)), Stats: in.set,
-		Now: func() time.Time {
-			if !in.clock.IsZero() {
-				return in.clock
-			}
-			return time.Now()
-		},
+	in := &input{reader: new(reader), Inside: plugintest.NewInside("ct1")}
+	in.Env.Now = func() time.Time {
+		if !in.clock.IsZero() {
+			return in.clock
+		}
+		return time.Now()
 	}
 	for _, f := range change {
-		f(env)
+		f(in.Env)
 	}
-	x, err := open(o, env)
+	x, err := open(o, in.Env)
 	if err != nil {
 		t.Fatal(err)
 	}
 	in.source = x.(*source)
-	tree := event.NewTree("ct1", in.source)
-	if err := tree.Stack([]string{"reader"}, []event.Bindable{in.reader}); err != nil {
-		t.Fatal(err)
-	}
-	in.batch = event.NewBatch(tree.Layout())
+	in.Connect(t, in.source, in.reader)
 	return in
 }
 
 // start opens the source inside a namespace.
 func (in *input) start(t *testing.T, ns *lab.NS) {
 	t.Helper()
-	if err := ns.Do(in.Open); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { in.source.Close() })
+	in.Start(t, in.source, ns.Do)
 }
 
 // row is a record by the names of its keys, as text.
@@ -98,11 +57,11 @@ type row map[string]string
 
 // rows are the records of the batch.
 func (in *input) rows() (rows []row) {
-	for i := range in.batch.Len() {
+	for i := range in.Batch.Len() {
 		r := row{}
 		for _, k := range in.all {
-			if v := in.batch.At(i)[k.Slot]; v.K != event.None {
-				text, _ := in.batch.AppendText(nil, v)
+			if v := in.Batch.At(i)[k.Slot]; v.K != event.None {
+				text, _ := in.Batch.AppendText(nil, v)
 				r[k.Name] = string(text)
 			}
 		}
@@ -127,8 +86,8 @@ func (in *input) read(t *testing.T, n int) (rows []row) {
 func (in *input) once(t *testing.T) []row {
 	t.Helper()
 	defer time.AfterFunc(500*time.Millisecond, in.Wake).Stop()
-	in.batch.Reset()
-	if err := in.Read(t.Context(), in.batch); err != nil {
+	in.Batch.Reset()
+	if err := in.Read(t.Context(), in.Batch); err != nil {
 		t.Fatal(err)
 	}
 	return in.rows()
@@ -144,13 +103,4 @@ func (in *input) drain(t *testing.T) (rows []row) {
 		}
 		rows = append(rows, more...)
 	}
-}
-
-func (in *input) counter(name string) uint64 {
-	for _, c := range in.set.Counters() {
-		if c.Name == name {
-			return c.Value()
-		}
-	}
-	return 0
 }

@@ -16,7 +16,6 @@ import (
 
 	"github.com/ulogd-go/ulogd/contrib/lab"
 	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
-	"github.com/ulogd-go/ulogd/pkg/nflog"
 	"github.com/ulogd-go/ulogd/pkg/nlsock"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 )
@@ -124,7 +123,7 @@ func TestKernelConnections(t *testing.T) {
 	ns := host(t)
 	in := newInput(t, defaults)
 	in.start(t, ns)
-	in.await(t, "NFCT plugin working in event mode")
+	in.Await(t, "NFCT plugin working in event mode")
 	talk(t, ns, 20000, 10, "192.0.2.1:9")
 	talk(t, ns, 20010, 10, "[2001:db8::1]:9")
 	flush(t, ns)
@@ -135,8 +134,8 @@ func TestKernelConnections(t *testing.T) {
 			t.Errorf("%v", r)
 		}
 	}
-	if in.counter("events") != 40 || in.counter("records") != 20 || in.table.n != 0 {
-		t.Errorf("%d events, %d records, %d connections left; want 40, 20, none", in.counter("events"), in.counter("records"), in.table.n)
+	if in.Counter("events") != 40 || in.Counter("records") != 20 || in.table.n != 0 {
+		t.Errorf("%d events, %d records, %d connections left; want 40, 20, none", in.Counter("events"), in.Counter("records"), in.table.n)
 	}
 }
 
@@ -203,31 +202,31 @@ func TestKernelResync(t *testing.T) {
 	}
 	flush(t, ns)                           // these fit,
 	talk(t, ns, 30000, 300, "192.0.2.1:9") // and of these some do not
-	before := in.counter("events")
+	before := in.Counter("events")
 	rows := in.read(t, n)
 	each(t, rows, "4", n)
-	in.await(t, "lost ")
-	read, lost := in.counter("events")-before, in.counter("events_lost")
+	in.Await(t, "lost ")
+	read, lost := in.Counter("events")-before, in.Counter("events_lost")
 	if lost == 0 || read+lost != n+300 {
 		t.Errorf("%d events read and %d lost of %d", read, lost, n+300)
 	}
-	if in.counter("overruns") == 0 {
+	if in.Counter("overruns") == 0 {
 		t.Error("no overrun is counted")
 	}
-	in.await(t, "Maximum buffer size (65536) in NFCT has been reached")
+	in.Await(t, "Maximum buffer size (65536) in NFCT has been reached")
 	for deadline := time.Now().Add(10 * time.Second); in.table.n < 300 && time.Now().Before(deadline); {
 		if more := in.once(t); len(more) > 0 {
 			t.Errorf("records by a dump: %v", more)
 		}
 	}
 	begun := lost
-	in.await(t, fmt.Sprintf("resynchronised after a loss of events: %d connections had begun and 0 had ended unnoticed", begun))
+	in.Await(t, fmt.Sprintf("resynchronised after a loss of events: %d connections had begun and 0 had ended unnoticed", begun))
 
 	// Now ends are lost.
 	flush(t, ns)
 	rows = in.read(t, 300)
 	each(t, rows, "4", 300)
-	if got := in.counter("flows_missed"); got == begun || in.table.n != 0 {
+	if got := in.Counter("flows_missed"); got == begun || in.table.n != 0 {
 		t.Errorf("%d connections were missed, %d are left", got, in.table.n)
 	}
 	for _, r := range rows {
@@ -271,8 +270,8 @@ func TestKernelBufferGrows(t *testing.T) {
 	in.start(t, ns)
 	talk(t, ns, 20000, 300, "192.0.2.1:9")
 	in.drain(t)
-	in.await(t, "We are losing events, increasing buffer size to 131072") // twice 64 KiB, as the kernel counts
-	if got := in.counter("events") + in.counter("events_lost"); got != 300 {
+	in.Await(t, "We are losing events, increasing buffer size to 131072") // twice 64 KiB, as the kernel counts
+	if got := in.Counter("events") + in.Counter("events_lost"); got != 300 {
 		t.Errorf("%d events and losses, want 300", got)
 	}
 }
@@ -325,7 +324,7 @@ func TestKernelPolling(t *testing.T) {
 	o.Poll = 1
 	in := newInput(t, o)
 	in.start(t, ns)
-	in.await(t, "NFCT working in polling mode")
+	in.Await(t, "NFCT working in polling mode")
 	talk(t, ns, 20000, 300, "192.0.2.1:9")
 	for deadline := time.Now().Add(10 * time.Second); in.table.n < 300 && time.Now().Before(deadline); {
 		if rows := in.once(t); len(rows) > 0 {
@@ -340,7 +339,7 @@ func TestKernelPolling(t *testing.T) {
 			t.Errorf("%v: want the counters of the last dump, and both times", r)
 		}
 	}
-	if in.counter("flows_missed") != 0 {
+	if in.Counter("flows_missed") != 0 {
 		t.Error("connections that polling finds gone are counted as missed")
 	}
 }
@@ -443,7 +442,7 @@ func receiveAll(t *testing.T, sock *nlsock.Multicast) (flows []ctnetlink.Flow) {
 			return flows
 		}
 		for i := range many.Len() {
-			m, _, _ := nflog.NextMessage(many.At(i))
+			m, _, _ := nlsock.NextMessage(many.At(i))
 			var f ctnetlink.Flow
 			if err := f.Decode(m.Body); err != nil {
 				t.Fatal(err)
@@ -512,8 +511,8 @@ func (in *input) end(t *testing.T) (rows []row, err error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for err == nil {
-		in.batch.Reset()
-		err = in.Read(ctx, in.batch)
+		in.Batch.Reset()
+		err = in.Read(ctx, in.Batch)
 		rows = append(rows, in.rows()...)
 	}
 	return rows, err
@@ -571,7 +570,7 @@ func TestKernelSocketOutlivesTheProcess(t *testing.T) {
 	records := map[uint64]string{}
 	note := func(rows []row) {
 		for i, r := range rows {
-			number := in.batch.First + uint64(i)
+			number := in.Batch.First + uint64(i)
 			if old, ok := records[number]; ok && old != r["orig.l4.sport"] {
 				t.Errorf("record %d is of port %s, and was of %s", number, r["orig.l4.sport"], old)
 			}
@@ -591,7 +590,7 @@ func TestKernelSocketOutlivesTheProcess(t *testing.T) {
 		// Its end closes its descriptors, and nothing else.
 		_ = in.source.Close()
 		in = start(kept.again(t))
-		in.await(t, "going on with the socket of an earlier process")
+		in.Await(t, "going on with the socket of an earlier process")
 	}
 	defer func() { in.source.Close() }()
 	for deadline := time.Now().Add(20 * time.Second); len(records) < kills*each5 && time.Now().Before(deadline); {
@@ -625,7 +624,7 @@ func TestKernelSocketOutlivesTheProcess(t *testing.T) {
 	last := start(kept.again(t))
 	defer last.source.Close()
 	rows := last.drain(t)
-	if lost := last.counter("events_lost"); lost == 0 || len(rows)+int(lost) != 300 {
+	if lost := last.Counter("events_lost"); lost == 0 || len(rows)+int(lost) != 300 {
 		t.Errorf("%d records and %d lost events of 300 connections", len(rows), lost)
 	}
 }
@@ -644,7 +643,7 @@ func TestKernelUselessStore(t *testing.T) {
 	for _, files := range [][]*os.File{{null()}, {null(), null(), null()}} {
 		in := newInput(t, defaults, func(env *plugin.Env) { env.Store = store{name: files} })
 		in.start(t, ns)
-		in.await(t, "the socket of an earlier process is of no use")
+		in.Await(t, "the socket of an earlier process is of no use")
 	}
 }
 
@@ -657,11 +656,11 @@ func TestKernelReadDoesNotAllocate(t *testing.T) {
 	talk(t, ns, 20000, 30*enough, "192.0.2.1:9")
 	records := 0
 	step := func() {
-		in.batch.Reset()
-		if err := in.Read(t.Context(), in.batch); err != nil {
+		in.Batch.Reset()
+		if err := in.Read(t.Context(), in.Batch); err != nil {
 			t.Fatal(err)
 		}
-		records += in.batch.Len()
+		records += in.Batch.Len()
 	}
 	for range 5 {
 		step() // buffers grow to their size
@@ -671,5 +670,34 @@ func TestKernelReadDoesNotAllocate(t *testing.T) {
 	}
 	if records != 26*enough {
 		t.Errorf("%d records in 26 batches, want %d in each", records, enough)
+	}
+}
+
+// TestKernelReliableOutlivesTheProcess: events that found the buffer full while no process
+// was there come again, and are none that are lost.
+func TestKernelReliableOutlivesTheProcess(t *testing.T) {
+	ns := host(t)
+	kept := store{}
+	o := defaults
+	o.HashEnable, o.Reliable, o.Emit = false, true, emit(ctnetlink.Destroy)
+	o.SocketSize, o.SocketMax = 32<<10, 32<<10
+	in := newInput(t, o, func(env *plugin.Env) { env.Store = kept })
+	in.start(t, ns)
+	talk(t, ns, 20000, 300, "192.0.2.1:9")
+	in.drain(t)
+	if err := in.source.Close(); err != nil {
+		t.Error(err)
+	}
+	flush(t, ns)
+	next := newInput(t, o, func(env *plugin.Env) { env.Store = kept.again(t) })
+	next.start(t, ns)
+	next.Await(t, "going on with the socket of an earlier process")
+	rows := next.read(t, 300)
+	each(t, rows, "4", 300)
+	if drops, err := next.sock.Drops(); err != nil || drops == 0 {
+		t.Errorf("%d drops, %v; want some events that did not fit at first", drops, err)
+	}
+	if lost := next.Counter("events_lost"); lost != 0 {
+		t.Errorf("%d events are counted as lost, and all 300 came", lost)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/logging"
-	"github.com/ulogd-go/ulogd/pkg/nflog"
 	"github.com/ulogd-go/ulogd/pkg/nlsock"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/stats"
@@ -109,8 +108,9 @@ func (s *source) Read(ctx context.Context, b *event.Batch) (err error) {
 // step does what is next. It reports false when the batch has to end.
 func (s *source) step(ctx context.Context, b *event.Batch) (more bool, err error) {
 	switch s.dump.state {
-	case reading:
-		if ctx.Err() != nil {
+	case reading, zeroing:
+		// Counters that were set to 0 are reported before the end.
+		if ctx.Err() != nil && (s.dump.state == reading || s.dump.left == 0) {
 			return false, ctx.Err()
 		}
 		s.readDump(b)
@@ -186,7 +186,7 @@ func (s *source) next() (datagram []byte) {
 // split passes the messages of a datagram on.
 func (s *source) split(b *event.Batch, datagram []byte) {
 	for len(datagram) > 0 {
-		m, rest, ok := nflog.NextMessage(datagram)
+		m, rest, ok := nlsock.NextMessage(datagram)
 		if !ok {
 			s.malformed.Add(1)
 			return

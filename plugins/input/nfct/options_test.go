@@ -13,7 +13,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
-	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/nlsock"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 )
 
@@ -129,8 +129,8 @@ func capturing(t *testing.T, link layers.LinkType, records ...[]byte) string {
 }
 
 // captured is a message as a record of a capture.
-func captured(m nflog.Message, flags uint16) []byte {
-	data := append([]byte{0, 7, 3, 0x38, 13: 0, 15: 12}, nflog.AppendMessage(nil, m.Type, 0, m.Body)...)
+func captured(m nlsock.Message, flags uint16) []byte {
+	data := append([]byte{0, 7, 3, 0x38, 13: 0, 15: 12}, nlsock.AppendMessage(nil, m.Type, 0, m.Body)...)
 	data[netlinkHeader+6], data[netlinkHeader+7] = byte(m.Flags|flags), byte((m.Flags|flags)>>8)
 	return data
 }
@@ -153,7 +153,7 @@ func TestCapture(t *testing.T) {
 		t.Fatal(err)
 	}
 	in.Dump() // there is nobody to ask
-	err := in.Read(t.Context(), in.batch)
+	err := in.Read(t.Context(), in.Batch)
 	var got []string
 	for _, r := range in.rows() {
 		got = append(got, said(r))
@@ -193,8 +193,8 @@ func TestCaptureOfNoUse(t *testing.T) {
 	if err := in.Open(); err != nil {
 		t.Fatal(err)
 	}
-	if err := in.Read(t.Context(), in.batch); err != io.EOF || in.batch.Len() != 1 {
-		t.Errorf("%d records, %v; want the one before the damage", in.batch.Len(), err)
+	if err := in.Read(t.Context(), in.Batch); err != io.EOF || in.Batch.Len() != 1 {
+		t.Errorf("%d records, %v; want the one before the damage", in.Batch.Len(), err)
 	}
-	in.await(t, "the capture is damaged")
+	in.Await(t, "the capture is damaged")
 }

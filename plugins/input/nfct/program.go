@@ -8,6 +8,7 @@ import (
 
 	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
 	"github.com/ulogd-go/ulogd/pkg/nflog"
+	"github.com/ulogd-go/ulogd/pkg/nlsock"
 )
 
 // program is a filter that the kernel runs on each event before it takes room in the
@@ -59,7 +60,7 @@ func (p *program) stage() {
 // find looks for the value of an attribute in the tuple of the first packet, and
 // leaves its place in X. What has no such attribute passes.
 func (p *program) find(path ...uint16) {
-	p.add(bpf.LoadConstant{Dst: bpf.RegA, Val: nflog.HeaderLen + nflog.FamilyHeaderLen})
+	p.add(bpf.LoadConstant{Dst: bpf.RegA, Val: nlsock.HeaderLen + nflog.FamilyHeaderLen})
 	ext := bpf.ExtNetlinkAttr
 	for _, typ := range append([]uint16{ctnetlink.AttrOrig}, path...) {
 		p.add(bpf.LoadConstant{Dst: bpf.RegX, Val: uint32(typ)}, bpf.LoadExtension{Num: ext},
@@ -101,7 +102,7 @@ func (p *program) networks(n *networks, which uint16) {
 		if len(prefixes) == 0 {
 			continue
 		}
-		p.add(bpf.LoadAbsolute{Off: nflog.HeaderLen, Size: 1},
+		p.add(bpf.LoadAbsolute{Off: nlsock.HeaderLen, Size: 1},
 			bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(x.family), SkipTrue: 1})
 		other := len(p.code)
 		p.add(bpf.Jump{})

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -17,36 +16,8 @@ import (
 	"github.com/ulogd-go/ulogd/contrib/lab"
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/nflog"
-	"github.com/ulogd-go/ulogd/pkg/plugin"
-	"github.com/ulogd-go/ulogd/pkg/stats"
+	"github.com/ulogd-go/ulogd/pkg/plugintest"
 )
-
-// logs is a logger's output that a test reads while it is written.
-type logs struct{ ch chan string }
-
-func (l logs) Write(p []byte) (int, error) {
-	select {
-	case l.ch <- string(p):
-	default:
-	}
-	return len(p), nil
-}
-
-// await waits for a line with the text.
-func (l logs) await(t *testing.T, text string) string {
-	t.Helper()
-	deadline := time.After(5 * time.Second)
-	for {
-		select {
-		case line := <-l.ch:
-			if strings.Contains(line, text) {
-				return line
-			}
-		case <-deadline:
-			t.Fatalf("no line with %q in the log", text)
-		}
-	}
-}
 
 // reader reads some keys of a source, and asks for no more than a number of
 // bytes of each packet.
@@ -72,9 +43,7 @@ func (r *reader) Bind(b *event.Binder) {
 type input struct {
 	*source
 	*reader
-	logs
-	set   *stats.Set
-	batch *event.Batch
+	*plugintest.Inside
 }
 
 // defaults are the options as they are registered.
@@ -82,33 +51,20 @@ func defaults() options { return options{BufSize: 150000, Unbind: true, CopyRang
 
 func newInput(t *testing.T, o options, extent int, names ...string) *input {
 	t.Helper()
-	in := &input{
-		reader: &reader{extent: extent, names: names},
-		logs:   logs{make(chan string, 1000)},
-		set:    new(stats.Set),
-	}
-	x, err := open(o, &plugin.Env{
-		Instance: "log1", Log: slog.New(slog.NewTextHandler(in.logs, nil)), Stats: in.set, Now: time.Now,
-	})
+	in := &input{reader: &reader{extent: extent, names: names}, Inside: plugintest.NewInside("log1")}
+	x, err := open(o, in.Env)
 	if err != nil {
 		t.Fatal(err)
 	}
 	in.source = x.(*source)
-	tree := event.NewTree("log1", in.source)
-	if err := tree.Stack([]string{"reader"}, []event.Bindable{in.reader}); err != nil {
-		t.Fatal(err)
-	}
-	in.batch = event.NewBatch(tree.Layout())
+	in.Connect(t, in.source, in.reader)
 	return in
 }
 
 // start opens the source inside a namespace.
 func (in *input) start(t *testing.T, ns *lab.NS) {
 	t.Helper()
-	if err := ns.Do(in.Open); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { in.source.Close() })
+	in.Start(t, in.source, ns.Do)
 }
 
 // read reads until there are n events, handing each to see.
@@ -117,11 +73,11 @@ func (in *input) read(t *testing.T, n int, see func(event.Event)) {
 	guard := time.AfterFunc(10*time.Second, in.sock.Interrupt)
 	defer guard.Stop()
 	for got := 0; got < n; {
-		in.batch.Reset()
-		if err := in.Read(t.Context(), in.batch); err != nil {
+		in.Batch.Reset()
+		if err := in.Read(t.Context(), in.Batch); err != nil {
 			t.Fatalf("%d of %d packets, then %v", got, n, err)
 		}
-		for e := range in.batch.Rows().All() {
+		for e := range in.Batch.Rows().All() {
 			got++
 			if see != nil {
 				see(e)
@@ -135,24 +91,15 @@ func (in *input) drain(t *testing.T) (packets uint64) {
 	t.Helper()
 	defer time.AfterFunc(500*time.Millisecond, in.sock.Interrupt).Stop()
 	for {
-		in.batch.Reset()
-		if err := in.Read(t.Context(), in.batch); err != nil {
+		in.Batch.Reset()
+		if err := in.Read(t.Context(), in.Batch); err != nil {
 			if err := in.sock.Resume(); err != nil {
 				t.Fatal(err)
 			}
-			return packets + uint64(in.batch.Len())
+			return packets + uint64(in.Batch.Len())
 		}
-		packets += uint64(in.batch.Len())
+		packets += uint64(in.Batch.Len())
 	}
-}
-
-func (in *input) counter(name string) uint64 {
-	for _, c := range in.set.Counters() {
-		if c.Name == name {
-			return c.Value()
-		}
-	}
-	return 0
 }
 
 // host is a namespace with a peer that sends to it, and a rule that logs the
@@ -223,7 +170,7 @@ func TestKernelPacketsArriveWithTheirFacts(t *testing.T) {
 				t.Errorf("%s = %d (%v), want %d", name, got.V, got.K, n)
 			}
 		}
-		if got := in.batch.Bytes(e[*in.slots["oob.prefix"]]); string(got) != "drop: " {
+		if got := in.Batch.Bytes(e[*in.slots["oob.prefix"]]); string(got) != "drop: " {
 			t.Errorf("prefix %q, want %q", got, "drop: ")
 		}
 		if age := time.Now().Unix() - int64(e.Uint(*in.slots["oob.time.sec"])); age < 0 || age > 5 {
@@ -277,7 +224,7 @@ func TestKernelCopyRange(t *testing.T) {
 			in.start(t, ns)
 			send(t, peer, udp(1000))
 			in.read(t, 1, func(e event.Event) {
-				if got := len(in.batch.Bytes(e[*in.slots["raw.pkt"]])); got != tt.want {
+				if got := len(in.Batch.Bytes(e[*in.slots["raw.pkt"]])); got != tt.want {
 					t.Errorf("%d bytes arrived, want %d", got, tt.want)
 				}
 			})
@@ -295,7 +242,7 @@ func TestKernelNobodyReadsThePacket(t *testing.T) {
 	in.start(t, ns)
 	send(t, peer, udp(1000))
 	in.read(t, 1, nil)
-	if n := len(in.batch.Buf); n > 300 {
+	if n := len(in.Batch.Buf); n > 300 {
 		t.Errorf("the message has %d bytes, and so the packet, want only what is known of it", n)
 	}
 }
@@ -345,7 +292,7 @@ func TestKernelLossIsCountedToThePacket(t *testing.T) {
 	received := in.drain(t)
 	send(t, peer, udp(20)) // which shows how many were lost before it
 	received += in.drain(t)
-	lost := in.counter("packets_lost")
+	lost := in.Counter("packets_lost")
 	matched, err := hits.Packets()
 	if err != nil {
 		t.Fatal(err)
@@ -353,10 +300,10 @@ func TestKernelLossIsCountedToThePacket(t *testing.T) {
 	if lost == 0 || received+lost != matched {
 		t.Errorf("received %d + lost %d = %d, the rule matched %d", received, lost, received+lost, matched)
 	}
-	if in.counter("overruns") == 0 {
+	if in.Counter("overruns") == 0 {
 		t.Error("no overrun was noticed")
 	}
-	in.await(t, fmt.Sprintf("lost %d packets of group 5", lost))
+	in.Await(t, fmt.Sprintf("lost %d packets of group 5", lost))
 }
 
 func TestKernelBufferGrows(t *testing.T) {
@@ -376,7 +323,7 @@ func TestKernelBufferGrows(t *testing.T) {
 	if in.buffer.Size <= 20000 || in.buffer.Size > 400000 {
 		t.Errorf("the buffer was asked for with %d bytes, want more than 20000 and no more than 400000", in.buffer.Size)
 	}
-	in.await(t, "We are losing events, increasing buffer size to")
+	in.Await(t, "We are losing events, increasing buffer size to")
 }
 
 func TestKernelBridgePortsAndVLAN(t *testing.T) {
@@ -467,7 +414,7 @@ func TestKernelSequences(t *testing.T) {
 	if len(global) != 6 {
 		t.Errorf("%d different global numbers of 6 packets", len(global))
 	}
-	if lost := a.counter("packets_lost") + b.counter("packets_lost"); lost != 0 {
+	if lost := a.Counter("packets_lost") + b.Counter("packets_lost"); lost != 0 {
 		t.Errorf("%d packets lost of none", lost)
 	}
 }
@@ -486,7 +433,7 @@ func TestKernelConntrack(t *testing.T) {
 	send(t, peer, udp(10))
 	in.read(t, 1, func(e event.Event) {
 		if !e.Has(*in.slots["ct"]) {
-			in.await(t, "unable to set flags 0x5")
+			in.Await(t, "unable to set flags 0x5")
 		}
 	})
 }
@@ -525,11 +472,11 @@ func TestKernelReadDoesNotAllocate(t *testing.T) {
 	send(t, peer, frames...)
 	packets := 0
 	step := func() {
-		in.batch.Reset()
-		if err := in.Read(t.Context(), in.batch); err != nil {
+		in.Batch.Reset()
+		if err := in.Read(t.Context(), in.Batch); err != nil {
 			t.Fatal(err)
 		}
-		packets += in.batch.Len()
+		packets += in.Batch.Len()
 	}
 	for range 10 {
 		step() // buffers grow to their size
@@ -558,9 +505,9 @@ func TestKernelNothingIsLostAtTheEnd(t *testing.T) {
 	cancel()
 	packets := 0
 	for {
-		in.batch.Reset()
-		err := in.Read(ctx, in.batch)
-		packets += in.batch.Len()
+		in.Batch.Reset()
+		err := in.Read(ctx, in.Batch)
+		packets += in.Batch.Len()
 		if errors.Is(err, context.Canceled) {
 			break
 		}
@@ -573,5 +520,95 @@ func TestKernelNothingIsLostAtTheEnd(t *testing.T) {
 	}
 	if list, err := ns.Listeners(); err != nil || len(list) != 0 {
 		t.Errorf("listeners: %+v, %v; want none", list, err)
+	}
+}
+
+// TestKernelNothingIsLostAtTheEndOfAFlood ends a source whose receive buffer is full, so
+// that the answer to its last request finds no room either.
+func TestKernelNothingIsLostAtTheEndOfAFlood(t *testing.T) {
+	ns, peer, hits := host(t, lab.Rule{Groups: []uint16{5}})
+	o := defaults()
+	o.Group, o.SocketSize, o.SocketMax, o.DatagramSize, o.QThreshold = 5, 40000, 40000, 4096, 8
+	in := newInput(t, o, 64, "oob.mark")
+	in.start(t, ns)
+	frames := make([][]byte, 3000)
+	for i := range frames {
+		frames[i] = udp(20)
+	}
+	send(t, peer, frames...)
+	matched, err := hits.Packets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	packets := uint64(0)
+	for err == nil {
+		in.Batch.Reset()
+		err = in.Read(ctx, in.Batch)
+		packets += uint64(in.Batch.Len())
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("the source ends with %v", err)
+	}
+	if packets < 64 || packets >= matched { // 40000 bytes have room for more than 8 datagrams
+		t.Errorf("%d of %d packets were read at the end, want those that fit the buffer", packets, matched)
+	}
+	if list, err := ns.Listeners(); err != nil || len(list) != 0 {
+		t.Errorf("listeners: %+v, %v; want none", list, err)
+	}
+}
+
+// TestKernelWakeWhileAPacketIsDealtWith wakes a source whose last datagram is still in
+// the socket, as those are that are to survive the process.
+func TestKernelWakeWhileAPacketIsDealtWith(t *testing.T) {
+	ns, peer, _ := host(t, lab.Rule{Groups: []uint16{5}})
+	o := defaults()
+	o.Group, o.QThreshold = 5, 1
+	in := newInput(t, o, 64)
+	in.start(t, ns)
+	in.sock.Peek = true
+	for range 3 {
+		send(t, peer, udp(10))
+		in.read(t, 1, nil)
+		in.Wake()
+	}
+	in.Batch.Reset()
+	if err := in.Read(t.Context(), in.Batch); err != nil {
+		t.Errorf("after Wake: %v", err)
+	}
+	if n := in.Counter("packets"); n != 3 || in.Batch.Len() != 0 {
+		t.Errorf("%d packets, want 3", n)
+	}
+}
+
+// TestKernelLateInterrupt: the watch over the context may come to interrupt the socket
+// only when the end has begun, because Wake was called at the same time.
+func TestKernelLateInterrupt(t *testing.T) {
+	ns, peer, _ := host(t, lab.Rule{Groups: []uint16{5}})
+	o := defaults()
+	o.Group = 5
+	in := newInput(t, o, 64)
+	in.start(t, ns)
+	frames := make([][]byte, 1000)
+	for i := range frames {
+		frames[i] = udp(20)
+	}
+	send(t, peer, frames...)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var err error
+	packets, late := 0, false
+	for err == nil {
+		in.Batch.Reset()
+		err = in.Read(ctx, in.Batch)
+		packets += in.Batch.Len()
+		if in.ending && !late {
+			late = true
+			in.sock.Interrupt()
+		}
+	}
+	if !errors.Is(err, context.Canceled) || packets != len(frames) || !late {
+		t.Errorf("%d packets, then %v; want %d, and the end of the context", packets, err, len(frames))
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/link"
 	"github.com/ulogd-go/ulogd/pkg/logging"
@@ -170,6 +172,9 @@ func (s *source) interrupted(ctx context.Context, err error) (woken bool, _ erro
 		}
 		// The context has ended meanwhile, and its interruption is undone.
 	}
+	if s.ending && errors.Is(err, os.ErrDeadlineExceeded) {
+		return false, s.sock.Resume() // the watch over the context was late
+	}
 	if ctx.Err() == nil || s.ending {
 		return false, fmt.Errorf("group %d: receive: %w", uint16(s.Group), err)
 	}
@@ -177,8 +182,17 @@ func (s *source) interrupted(ctx context.Context, err error) (woken bool, _ erro
 		return false, ctx.Err()
 	}
 	s.ending = true
-	unbind := nflog.Group{Number: uint16(s.Group)}.Unbind()
-	return false, errors.Join(s.sock.Resume(), s.sock.Request(nflog.TypeConfig, unbind))
+	return false, errors.Join(s.sock.Resume(), s.unbind())
+}
+
+// unbind gives the group up. It may be given up already when the request had to be sent
+// again.
+func (s *source) unbind() error {
+	err := s.sock.Request(nflog.TypeConfig, nflog.Group{Number: uint16(s.Group)}.Unbind())
+	if errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
 }
 
 // adjust asks for more or less of each packet when other keys are read than before.
@@ -209,12 +223,12 @@ func (s *source) reconfigure(bytes int) (err error) {
 // is false if the batch has to end before a gap.
 func (s *source) decode(b *event.Batch) bool {
 	for len(s.datagram) > 0 && b.Len() < enough {
-		m, rest, ok := nflog.NextMessage(s.datagram)
+		m, rest, ok := nlsock.NextMessage(s.datagram)
 		if !ok {
 			s.malformed.Add(1)
 			rest = nil
 		}
-		if ok && m.Type == nflog.TypeError {
+		if ok && m.Type == nlsock.TypeError {
 			s.answered(m)
 		}
 		if ok && m.Type == nflog.TypePacket {
@@ -231,7 +245,7 @@ func (s *source) decode(b *event.Batch) bool {
 }
 
 // answered logs that the kernel has refused to configure the group anew.
-func (s *source) answered(m nflog.Message) {
+func (s *source) answered(m nlsock.Message) {
 	if _, err := m.End(); err != nil {
 		s.env.Log.Error(fmt.Sprintf("group %d goes on as it was configured before: %v", uint16(s.Group), err))
 	}
