@@ -37,6 +37,7 @@ type daemon struct {
 	store    *fdstore.Store // nil if the service manager keeps no descriptors
 	pidfile  *pidfile       // nil if there is none
 	pipeline *pipeline.Pipeline
+	ending   time.Time // when a signal to end came
 }
 
 func newDaemon(c *cli, o options, w *waiter) *daemon {
@@ -104,8 +105,12 @@ func (d *daemon) run() int {
 	return d.failed(err)
 }
 
+// repeatTime is how long after a signal to end another one is taken for the same:
+// programs such as timeout(1) signal a process and then its whole group.
+const repeatTime = time.Second
+
 // watch handles signals, one after another, until work is done. A second signal to
-// end does not wait for it.
+// end does not wait for it, unless it comes within repeatTime.
 func (d *daemon) watch(ctx context.Context, work <-chan error, harmless <-chan os.Signal, stop func()) error {
 	for {
 		select {
@@ -116,13 +121,16 @@ func (d *daemon) watch(ctx context.Context, work <-chan error, harmless <-chan o
 				stop()
 			}
 		case <-d.signals.terminal:
-			if ctx.Err() != nil {
+			switch {
+			case d.ending.IsZero():
+				d.ending = time.Now()
+				notice(d.log, "Terminal signal received, exiting")
+				d.stopping()
+				stop()
+			case time.Since(d.ending) > repeatTime:
 				d.log.Error("second terminal signal received, exiting at once: what the outputs have not delivered is lost")
 				return ctx.Err()
 			}
-			notice(d.log, "Terminal signal received, exiting")
-			d.stopping()
-			stop()
 		}
 	}
 }
@@ -146,7 +154,7 @@ func (d *daemon) failed(err error) int {
 // openAnyhow shows messages on standard error if the log was never opened.
 func (d *daemon) openAnyhow() {
 	if !d.journal.isOpen() {
-		d.journal.open(stream{Writer: d.stderr}, d.opts.loglevel)
+		d.journal.open(stream{Writer: d.stderr}, d.threshold(config.Global{}))
 	}
 }
 
@@ -254,12 +262,15 @@ func (d *daemon) destination(g config.Global) (destination, error) {
 	return openLogfile(g.Logfile)
 }
 
-// threshold is the command line's, else the file's.
+// threshold is the command line's, else the file's, else the default.
 func (d *daemon) threshold(g config.Global) int {
-	if d.opts.loglevel == 0 && g.LoglevelSet {
+	switch {
+	case d.opts.loglevel != 0:
+		return d.opts.loglevel
+	case g.LoglevelSet:
 		return g.Loglevel
 	}
-	return d.opts.loglevel
+	return defaultLevel
 }
 
 // review logs what is worth knowing of a configuration that can be read, and suits
@@ -322,7 +333,7 @@ func (d *daemon) stopping() {
 
 // check reports what would run. It changes nothing.
 func (d *daemon) check() int {
-	d.journal.open(stream{Writer: d.stderr}, d.opts.loglevel)
+	d.journal.open(stream{Writer: d.stderr}, d.threshold(config.Global{}))
 	f, err := readConfig(d.opts.configfile)
 	if err != nil {
 		d.log.Error(err.Error())
