@@ -94,10 +94,10 @@ func (d *daemon) run() int {
 	work := make(chan error, 1)
 	go func() { work <- d.start(ctx) }()
 	// Signals that do not end us wait until there is something that they concern.
-	err := d.watch(ctx, work, nil, stop)
+	err := d.watch(ctx, work, nil, stop, startTime)
 	if err == nil {
 		go func() { work <- d.pipeline.Run(ctx) }()
-		err = d.watch(ctx, work, d.signals.harmless, stop)
+		err = d.watch(ctx, work, d.signals.harmless, stop, 0) // outputs have a time of their own
 	}
 	if err == nil || ctx.Err() != nil {
 		return 0
@@ -109,13 +109,21 @@ func (d *daemon) run() int {
 // programs such as timeout(1) signal a process and then its whole group.
 const repeatTime = time.Second
 
+// startTime is how long after a signal to end the start may still take.
+const startTime = 5 * time.Second
+
 // watch handles signals, one after another, until work is done. A second signal to
-// end does not wait for it, unless it comes within repeatTime.
-func (d *daemon) watch(ctx context.Context, work <-chan error, harmless <-chan os.Signal, stop func()) error {
+// end does not wait for it, unless it comes within repeatTime; nor is it waited for
+// longer than limit after the first, unless that is 0.
+func (d *daemon) watch(ctx context.Context, work <-chan error, harmless <-chan os.Signal, stop func(), limit time.Duration) error {
+	var late <-chan time.Time
 	for {
 		select {
 		case err := <-work:
 			return err
+		case <-late:
+			d.log.Error("the start does not come to an end, exiting at once; a file or a server that it opens does not answer")
+			return ctx.Err()
 		case s := <-harmless:
 			if err := d.handle(s); err != nil {
 				stop()
@@ -124,6 +132,9 @@ func (d *daemon) watch(ctx context.Context, work <-chan error, harmless <-chan o
 			switch {
 			case d.ending.IsZero():
 				d.ending = time.Now()
+				if limit > 0 {
+					late = time.After(limit)
+				}
 				notice(d.log, "Terminal signal received, exiting")
 				d.stopping()
 				stop()

@@ -455,6 +455,25 @@ func TestSecondTerm(t *testing.T) {
 	}
 }
 
+// A start that hangs, here because nobody reads the pipe that is to be the log, is
+// given up some time after a signal to end.
+func TestTermWhileStarting(t *testing.T) {
+	s := newStage(t, "logfile=DIR/log\nstack=\"\"\n")
+	if err := unix.Mkfifo(s.path("log"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	cmd := s.command("-p", "pid")
+	wait := s.foreground(cmd)
+	s.poll("the pid", func() bool { b, _ := os.ReadFile(s.path("pid")); return len(b) > 0 })
+	s.signal(cmd.Process.Pid, unix.SIGTERM)
+	if r := wait(); r.code != 0 || !strings.Contains(r.stderr, "the start does not come to an end") {
+		t.Errorf("%+v", r)
+	}
+	if _, err := os.Lstat(s.path("pid")); !os.IsNotExist(err) {
+		t.Errorf("the pid file stays behind: %v", err)
+	}
+}
+
 // Programs such as timeout(1) signal a process and then its whole group. What the
 // outputs have is still delivered: here to a pipe whose reader comes late.
 func TestTermTwiceAtOnce(t *testing.T) {
