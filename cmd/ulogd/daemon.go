@@ -37,6 +37,7 @@ type daemon struct {
 	store    *fdstore.Store // nil if the service manager keeps no descriptors
 	pidfile  *pidfile       // nil if there is none
 	pipeline *pipeline.Pipeline
+	ending   time.Time // when a signal to end came
 }
 
 func newDaemon(c *cli, o options, w *waiter) *daemon {
@@ -93,10 +94,10 @@ func (d *daemon) run() int {
 	work := make(chan error, 1)
 	go func() { work <- d.start(ctx) }()
 	// Signals that do not end us wait until there is something that they concern.
-	err := d.watch(ctx, work, nil, stop)
+	err := d.watch(ctx, work, nil, stop, startTime)
 	if err == nil {
 		go func() { work <- d.pipeline.Run(ctx) }()
-		err = d.watch(ctx, work, d.signals.harmless, stop)
+		err = d.watch(ctx, work, d.signals.harmless, stop, 0) // outputs have a time of their own
 	}
 	if err == nil || ctx.Err() != nil {
 		return 0
@@ -104,25 +105,43 @@ func (d *daemon) run() int {
 	return d.failed(err)
 }
 
+// repeatTime is how long after a signal to end another one is taken for the same:
+// programs such as timeout(1) signal a process and then its whole group.
+const repeatTime = time.Second
+
+// startTime is how long after a signal to end the start may still take.
+const startTime = 5 * time.Second
+
 // watch handles signals, one after another, until work is done. A second signal to
-// end does not wait for it.
-func (d *daemon) watch(ctx context.Context, work <-chan error, harmless <-chan os.Signal, stop func()) error {
+// end does not wait for it, unless it comes within repeatTime; nor is it waited for
+// longer than limit after the first, unless that is 0.
+func (d *daemon) watch(ctx context.Context, work <-chan error, harmless <-chan os.Signal, stop func(), limit time.Duration) error {
+	var late <-chan time.Time
 	for {
 		select {
 		case err := <-work:
 			return err
+		case <-late:
+			d.log.Error("the start does not come to an end, exiting at once; a file or a server that it opens does not answer")
+			return ctx.Err()
 		case s := <-harmless:
 			if err := d.handle(s); err != nil {
 				stop()
 			}
 		case <-d.signals.terminal:
-			if ctx.Err() != nil {
+			switch {
+			case d.ending.IsZero():
+				d.ending = time.Now()
+				if limit > 0 {
+					late = time.After(limit)
+				}
+				notice(d.log, "Terminal signal received, exiting")
+				d.stopping()
+				stop()
+			case time.Since(d.ending) > repeatTime:
 				d.log.Error("second terminal signal received, exiting at once: what the outputs have not delivered is lost")
 				return ctx.Err()
 			}
-			notice(d.log, "Terminal signal received, exiting")
-			d.stopping()
-			stop()
 		}
 	}
 }
@@ -146,7 +165,7 @@ func (d *daemon) failed(err error) int {
 // openAnyhow shows messages on standard error if the log was never opened.
 func (d *daemon) openAnyhow() {
 	if !d.journal.isOpen() {
-		d.journal.open(stream{Writer: d.stderr}, d.opts.loglevel)
+		d.journal.open(stream{Writer: d.stderr}, d.threshold(config.Global{}))
 	}
 }
 
@@ -254,12 +273,15 @@ func (d *daemon) destination(g config.Global) (destination, error) {
 	return openLogfile(g.Logfile)
 }
 
-// threshold is the command line's, else the file's.
+// threshold is the command line's, else the file's, else the default.
 func (d *daemon) threshold(g config.Global) int {
-	if d.opts.loglevel == 0 && g.LoglevelSet {
+	switch {
+	case d.opts.loglevel != 0:
+		return d.opts.loglevel
+	case g.LoglevelSet:
 		return g.Loglevel
 	}
-	return d.opts.loglevel
+	return defaultLevel
 }
 
 // review logs what is worth knowing of a configuration that can be read, and suits
@@ -322,7 +344,7 @@ func (d *daemon) stopping() {
 
 // check reports what would run. It changes nothing.
 func (d *daemon) check() int {
-	d.journal.open(stream{Writer: d.stderr}, d.opts.loglevel)
+	d.journal.open(stream{Writer: d.stderr}, d.threshold(config.Global{}))
 	f, err := readConfig(d.opts.configfile)
 	if err != nil {
 		d.log.Error(err.Error())

@@ -395,6 +395,42 @@ func TestHangupWithoutLogfile(t *testing.T) {
 	}
 }
 
+// ulogd takes 0 for a level like any other, of which every message is.
+func TestLoglevelZero(t *testing.T) {
+	f := func(config string, want bool, args ...string) {
+		t.Helper()
+		s := newStage(t, replay+"logfile=DIR/log\n"+config+replaySections)
+		if r := finish(t, s.command(args...)); r.code != 0 {
+			t.Errorf("%+v", r)
+		}
+		if got := strings.Contains(s.log(), "<3> "); got != want {
+			t.Errorf("%q %v: the log has information: %t, want %t\n%s", config, args, got, want, s.log())
+		}
+	}
+	f("loglevel=0\n", true)
+	f("loglevel=0\n", true, "-l", "0") // not given
+	f("loglevel=0\n", false, "-l", "5")
+	f("", false)
+}
+
+// In the background nobody sees standard error, so that the reason is in the old file.
+func TestHangupWithoutLogfileInBackground(t *testing.T) {
+	s := newStage(t, "logfile=DIR/sub/log\nstack=\"\"\n")
+	if err := os.Mkdir(s.path("sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	pid := s.background()
+	if err := os.Rename(s.path("sub"), s.path("away")); err != nil {
+		t.Fatal(err)
+	}
+	s.signal(pid, unix.SIGHUP)
+	s.gone(pid)
+	want := "can't open logfile '" + s.path("sub/log") + "': no such file or directory"
+	if log := contents(t, s.path("away/log")); !strings.Contains(log, "<7> ") || !strings.Contains(log, want) {
+		t.Errorf("no %q in the log:\n%s", want, log)
+	}
+}
+
 // The output's pipe has no reader, so that it can't deliver.
 func TestSecondTerm(t *testing.T) {
 	s := newStage(t, replay+idle+replaySections)
@@ -406,13 +442,70 @@ func TestSecondTerm(t *testing.T) {
 	s.logged("entering main loop", 1)
 	s.signal(cmd.Process.Pid, unix.SIGTERM)
 	s.logged("Terminal signal received, exiting", 1)
-	s.signal(cmd.Process.Pid, unix.SIGTERM)
+	// The output has 5 s to deliver; the second signal counts long before.
+	s.poll("the second signal to count", func() bool {
+		_ = cmd.Process.Signal(unix.SIGTERM) // it may have ended
+		return strings.Contains(s.log(), "second terminal signal received")
+	})
 	if r := wait(); r.code != 0 || r.stderr != "" {
 		t.Errorf("%+v", r)
 	}
-	s.logged("second terminal signal received", 1)
 	if _, err := os.Lstat(s.path("pid")); !os.IsNotExist(err) {
 		t.Errorf("the pid file stays behind: %v", err)
+	}
+}
+
+// A start that hangs, here because nobody reads the pipe that is to be the log, is
+// given up some time after a signal to end.
+func TestTermWhileStarting(t *testing.T) {
+	s := newStage(t, "logfile=DIR/log\nstack=\"\"\n")
+	if err := unix.Mkfifo(s.path("log"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	cmd := s.command("-p", "pid")
+	wait := s.foreground(cmd)
+	s.poll("the pid", func() bool { b, _ := os.ReadFile(s.path("pid")); return len(b) > 0 })
+	s.signal(cmd.Process.Pid, unix.SIGTERM)
+	if r := wait(); r.code != 0 || !strings.Contains(r.stderr, "the start does not come to an end") {
+		t.Errorf("%+v", r)
+	}
+	if _, err := os.Lstat(s.path("pid")); !os.IsNotExist(err) {
+		t.Errorf("the pid file stays behind: %v", err)
+	}
+}
+
+// Programs such as timeout(1) signal a process and then its whole group. What the
+// outputs have is still delivered: here to a pipe whose reader comes late.
+func TestTermTwiceAtOnce(t *testing.T) {
+	s := newStage(t, replay+idle+replaySections)
+	if err := unix.Mkfifo(s.path("emu"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	cmd := s.command()
+	wait := s.foreground(cmd)
+	s.logged("entering main loop", 1)
+	s.poll("a line that waits for a reader", func() bool {
+		s.signal(cmd.Process.Pid, unix.SIGUSR1)
+		return regexp.MustCompile(`emu1: packets .* waiting [1-9]`).MatchString(s.log())
+	})
+	s.signal(cmd.Process.Pid, unix.SIGTERM)
+	s.signal(cmd.Process.Pid, unix.SIGINT) // as two of one kind may become one
+	s.logged("Terminal signal received, exiting", 1)
+	pipe, err := os.OpenFile(s.path("emu"), os.O_RDWR|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	if r := wait(); r.code != 0 || r.stderr != "" {
+		t.Errorf("%+v", r)
+	}
+	if err := pipe.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 4096)
+	n, err := pipe.Read(b)
+	if err != nil || !strings.HasSuffix(string(b[:n]), "\n") {
+		t.Errorf("the pipe has %q, %v; the log is\n%s", b[:n], err, s.log())
 	}
 }
 

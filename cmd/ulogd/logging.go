@@ -76,14 +76,11 @@ func (j *journal) write(m logging.Message) {
 }
 
 // open sends messages to a destination from now on, first of all those that have
-// been kept. A threshold of 0 is the default one.
+// been kept.
 func (j *journal) open(to destination, threshold int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.to, j.threshold = to, threshold
-	if threshold == 0 {
-		j.threshold = defaultLevel
-	}
 	for _, m := range j.pending {
 		j.write(m)
 	}

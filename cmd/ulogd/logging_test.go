@@ -40,7 +40,8 @@ func TestJournalKeepsEarlyMessages(t *testing.T) {
 			t.Errorf("threshold %d (-want +got)\n%s", threshold, diff)
 		}
 	}
-	f(0, line(7, "early error"), line(5, "late notice"))
+	f(defaultLevel, line(7, "early error"), line(5, "late notice"))
+	f(0, line(3, "early info"), line(7, "early error"), line(3, "late info"), line(5, "late notice"))
 	f(3, line(3, "early info"), line(7, "early error"), line(3, "late info"), line(5, "late notice"))
 	f(8)
 }

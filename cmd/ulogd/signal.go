@@ -41,6 +41,7 @@ func (d *daemon) handle(s os.Signal) error {
 	switch s {
 	case unix.SIGHUP:
 		if err := d.journal.reopen(); err != nil {
+			d.log.Error(fmt.Sprintf("%v; the daemon ends, as it has no log", err)) // in the old file
 			fmt.Fprintf(d.stderr, "ERROR: %v\n", err)
 			return err
 		}

@@ -3,8 +3,9 @@
 // is told by its contents, is read as 1.24 did, and stacks take its place.
 //
 // It differs from 2.0.8 where nobody can have relied on it: lines may have any
-// length, the last line needs no newline, a key without a value is reported
-// and ignored, and a section header needs its bracket.
+// length, the last line needs no newline, a byte-order mark does not hide the first
+// line, a key without a value is reported and ignored, and a section header needs its
+// bracket.
 package config
 
 import (
@@ -81,6 +82,10 @@ func Parse(name string, src []byte) (*File, error) {
 }
 
 func (p *parser) parse(src string) error {
+	src = strings.TrimPrefix(src, "\ufeff") // a byte-order mark, which editors don't show
+	if strings.TrimSpace(src) == "" {
+		return p.globalMissing("the file is empty: add one")
+	}
 	read := p.conf
 	if strings.EqualFold(path.Ext(p.Name), ".toml") {
 		read = p.toml
@@ -179,6 +184,10 @@ func (p *parser) noGlobal() error {
 	if len(p.Sections) == 0 {
 		hint = "a file without sections looks like ulogd 1.x or older: put its options into sections, the common ones into [global]"
 	}
+	return p.globalMissing(hint)
+}
+
+func (p *parser) globalMissing(hint string) error {
 	return fmt.Errorf("%s: no [%s] section, so there is no stack; %s, with a line such as stack = log1:NFLOG,base1:BASE,json1:JSON", p.Name, global, hint)
 }
 

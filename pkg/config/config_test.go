@@ -191,9 +191,33 @@ func TestGlobal(t *testing.T) {
 	}
 }
 
+// Some editors begin a file with a byte-order mark, which is not to be seen.
+func TestByteOrderMark(t *testing.T) {
+	for name, src := range map[string]string{
+		"u.conf":  "[global]\nstack=r:REPLAY,emu1:LOGEMU\n",
+		"u.toml":  "[global]\nstack = \"r:REPLAY,emu1:LOGEMU\"\n",
+		"v1.conf": "[global]\nplugin=ulogd_BASE.so\nplugin=ulogd_LOGEMU.so\n",
+		"v0.conf": "nlgroup 1\nplugin ulogd_BASE.so\nplugin ulogd_LOGEMU.so\n",
+	} {
+		want, err := Parse(name, []byte(src))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Parse(name, []byte("\ufeff"+src))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(File{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 func TestParseErrors(t *testing.T) {
 	tests := []struct{ name, file, src, want string }{
-		{"empty file", "u.conf", "", "u.conf: no [global] section, so there is no stack; a file without sections looks like ulogd 1.x or older: put its options into sections, the common ones into [global], with a line such as stack = log1:NFLOG,base1:BASE,json1:JSON"},
+		{"empty file", "u.conf", "", "u.conf: no [global] section, so there is no stack; the file is empty: add one, with a line such as stack = log1:NFLOG,base1:BASE,json1:JSON"},
+		{"blank file", "u.toml", " \n\n", "u.toml: no [global] section, so there is no stack; the file is empty: add one, with a line such as stack = log1:NFLOG,base1:BASE,json1:JSON"},
 		{"no sections", "u.conf", "nlgroup=1\n", "u.conf: no [global] section, so there is no stack; a file without sections looks like ulogd 1.x or older: put its options into sections, the common ones into [global], with a line such as stack = log1:NFLOG,base1:BASE,json1:JSON"},
 		{"no global", "u.conf", "[log1]\n", "u.conf: no [global] section, so there is no stack; add one, with a line such as stack = log1:NFLOG,base1:BASE,json1:JSON"},
 		{"global without brackets", "u.conf", "global\nstack=a:B\n[log1]", "u.conf: no [global] section, so there is no stack; add one, with a line such as stack = log1:NFLOG,base1:BASE,json1:JSON"},

@@ -3,6 +3,7 @@ package plugin_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -54,6 +55,12 @@ func TestRegistry(t *testing.T) {
 	}
 	if s, err := r.Lookup("B"); err != nil || s.Name != "B" || len(s.Options) != 1 {
 		t.Errorf("B is %+v, %v", s, err)
+	}
+	for _, name := range []string{" B", "B\t"} {
+		want := fmt.Sprintf("can't find requested plugin %s; write B, as blanks are a part of the name", name)
+		if _, err := r.Lookup(name); err == nil || err.Error() != want {
+			t.Errorf("%q: %v, want %s", name, err, want)
+		}
 	}
 	if _, err := r.Lookup("b"); err == nil || err.Error() != "can't find requested plugin b; known are A, B, C" {
 		t.Errorf("b: %v, want an error that names the known", err)

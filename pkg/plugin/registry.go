@@ -123,6 +123,9 @@ func (r *Registry) Lookup(name string) (Spec, error) {
 	if s, ok := r.specs[name]; ok {
 		return s, nil
 	}
+	if known := strings.TrimSpace(name); r.specs[known].Name != "" {
+		return Spec{}, fmt.Errorf("can't find requested plugin %s; write %s, as blanks are a part of the name", name, known)
+	}
 	return Spec{}, fmt.Errorf("can't find requested plugin %s; known are %s", name, strings.Join(r.Names(), ", "))
 }
 
