@@ -27,6 +27,7 @@ type Table struct {
 	gone  map[uint32]*time.Timer // of deleted interfaces whose name is kept for a while
 
 	conn  *netlink.Conn
+	ends  atomic.Bool // Close was called
 	netNS int // our own descriptor of the namespace; 0 stands for the process's
 	done  chan struct{}
 }
@@ -127,6 +128,7 @@ func (t *Table) Close() error {
 	if t.conn == nil {
 		return nil
 	}
+	t.ends.Store(true)
 	err := t.conn.Close()
 	<-t.done
 	return errors.Join(err, t.leave())
@@ -189,8 +191,11 @@ func (t *Table) follow() {
 			_ = t.conn.SetReadDeadline(time.Time{})
 			// Should this fail, the next loss tries again.
 			_ = t.dump()
-		default:
+		case t.ends.Load():
 			return
+		default: // whatever it was, something may have been missed
+			time.Sleep(settle)
+			_ = t.conn.SetReadDeadline(time.Now().Add(settle))
 		}
 	}
 }

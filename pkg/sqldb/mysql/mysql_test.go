@@ -414,6 +414,36 @@ func TestFailingValues(t *testing.T) {
 	}
 }
 
+// TestRightsOfTheOwner: a user who may call the function and not write the tables
+// stores packets, as with ulogd.
+func TestRightsOfTheOwner(t *testing.T) {
+	d := dbtest.Get(t, dbtest.MySQL).Database(t)
+	d.LoadOriginal(t, "ulogd2")
+	caller := *d
+	caller.User, caller.Password = d.User+"c", "x"
+	user := "'" + caller.User + "'@'localhost'"
+	d.Exec(t, "create user "+user+" identified by 'x'", "grant select, execute on "+d.Name+".* to "+user, "grant select on mysql.proc to "+user)
+	t.Cleanup(func() { d.Exec(t, "drop user "+user) })
+	packet := fieldsOf{"oob_time_sec": num(5), "oob_prefix": text("x"), "ip_protocol": num(17), "udp_sport": num(7), "udp_dport": num(53)}
+	for i, grant := range []string{"", "insert on " + d.Name + ".ulog2", "insert on " + d.Name + ".*"} {
+		if grant != "" {
+			d.Exec(t, "grant "+grant+" to "+user)
+		}
+		s := newSubject(t, &caller, "ulog", "INSERT_PACKET_FULL")
+		s.config.Ledger = sqldb.None
+		s.mustConnect(t)
+		if i < 2 {
+			s.logged(t, "INSERT command denied")
+		} else if strings.Contains(s.log.String(), "denied") {
+			t.Errorf("all is granted, and the log says: %s", &s.log)
+		}
+		s.write(t, packet)
+		if got, want := d.Count(t, "udp"), fmt.Sprint(i+1); got != want {
+			t.Errorf("%q: %s packets, want %s", grant, got, want)
+		}
+	}
+}
+
 // TestTables: a partitioned table, and one with other types than ulogd's.
 func TestTables(t *testing.T) {
 	d := dbtest.Get(t, dbtest.MySQL).Database(t)

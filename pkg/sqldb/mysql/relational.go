@@ -43,10 +43,13 @@ type part struct {
 	buf   []byte
 }
 
+// baseTables are those of the relational schema.
+var baseTables = []string{"ulog2", "mac", "hwhdr", "tcp", "udp", "sctp", "icmp", "icmpv6"}
+
 // discover describes the base tables.
 func (w *relational) discover(ctx context.Context) error {
 	w.relations = map[string]relation{}
-	for _, name := range []string{"ulog2", "mac", "hwhdr", "tcp", "udp", "sctp", "icmp", "icmpv6"} {
+	for _, name := range baseTables {
 		r, err := w.relation(ctx, name)
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -425,6 +426,23 @@ func TestNoLedger(t *testing.T) {
 	if got := d.Count(t, "t"); got != "1" {
 		t.Errorf("%s rows", got)
 	}
+}
+
+// TestNoRoomInIndex: a text that is too long for an index costs no other row.
+func TestNoRoomInIndex(t *testing.T) {
+	d := dbtest.Get(t, dbtest.PostgreSQL).Database(t)
+	d.Exec(t, "create table t (oob_prefix text)", "create index on t (oob_prefix)")
+	s := newSubject(t, d, "t", "INSERT")
+	s.mustConnect(t)
+	rnd, long := rand.New(rand.NewPCG(1, 1)), make([]byte, 9000)
+	for i := range long {
+		long[i] = byte(' ' + rnd.IntN(90)) // what can't be compressed
+	}
+	var reject *plugin.RejectError
+	if err := s.conn.Write(t.Context(), s.block(fieldsOf{"oob_prefix": text(string(long))})); !errors.As(err, &reject) {
+		t.Errorf("error %v, want a *plugin.RejectError", err)
+	}
+	s.write(t, fieldsOf{"oob_prefix": text("short")})
 }
 
 // TestRowSecurity: a table with policies takes no COPY, of which rows would be

@@ -61,6 +61,22 @@ func newInput(t *testing.T, o options, extent int, names ...string) *input {
 	return in
 }
 
+// TestGroupNumber: what is no number of a group is one in 16 bits, as in ulogd, but not
+// in silence.
+func TestGroupNumber(t *testing.T) {
+	for group, want := range map[int]uint16{65536: 0, -1: 65535, 65535: 65535} {
+		o := defaults()
+		o.Group = group
+		in := newInput(t, o, 0)
+		if got := in.group(0).Number; got != want {
+			t.Errorf("group %d stands for %d, want %d", group, got, want)
+		}
+		if int(want) != group {
+			in.Await(t, fmt.Sprintf("group = %d: groups are 0 to 65535, this one stands for %d", group, want))
+		}
+	}
+}
+
 // start opens the source inside a namespace.
 func (in *input) start(t *testing.T, ns *lab.NS) {
 	t.Helper()

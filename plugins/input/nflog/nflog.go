@@ -56,6 +56,9 @@ func open(o options, env *plugin.Env) (plugin.Source, error) {
 	if o.DatagramSize > nflog.MaxBufferSize {
 		env.Log.Warn(fmt.Sprintf("nlbufsiz = %d: the kernel takes %d at most, which is used", o.DatagramSize, nflog.MaxBufferSize))
 	}
+	if int(uint16(o.Group)) != o.Group {
+		env.Log.Warn(fmt.Sprintf("group = %d: groups are 0 to 65535, this one stands for %d as in ulogd; write that", o.Group, uint16(o.Group)))
+	}
 	s := &source{options: o, env: env, buf: make([]byte, o.BufSize)}
 	s.Decoder = nflog.Decoder{Label: uint8(o.Label), SeqLocal: o.SeqLocal, SeqGlobal: o.SeqGlobal}
 	s.numbers = numbers{
