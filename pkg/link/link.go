@@ -28,7 +28,7 @@ type Table struct {
 
 	conn  *netlink.Conn
 	ends  atomic.Bool // Close was called
-	netNS int // our own descriptor of the namespace; 0 stands for the process's
+	netNS int         // our own descriptor of the namespace; 0 stands for the process's
 	done  chan struct{}
 }
 
