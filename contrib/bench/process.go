@@ -27,7 +27,7 @@ type process struct {
 // start runs a command by way of f, which decides where.
 func start(argv, env []string, dir string, f func(*exec.Cmd) error) (*process, error) {
 	p := &process{cmd: exec.Command(argv[0], argv[1:]...), dir: dir, ended: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Env = append(append(os.Environ(), "STATE_DIRECTORY="+dir), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	if err := f(p.cmd); err != nil {
 		return nil, fmt.Errorf("start %s: %w", argv[0], err)

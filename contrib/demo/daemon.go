@@ -62,6 +62,7 @@ func (d *demo) start(in input, f func(*exec.Cmd) error) (*daemon, error) {
 		return nil, err
 	}
 	p := &daemon{cmd: exec.Command(d.ulogd, "-c", path), log: filepath.Join(d.dir, "ulogd.log"), ended: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+d.dir) // rows of another demonstration are not this one's
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGTERM}
 	if err := f(p.cmd); err != nil {

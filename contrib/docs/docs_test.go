@@ -170,6 +170,7 @@ func inForce(text string) string {
 	text = regexp.MustCompile(`(?m)^  # "`).ReplaceAllString(text, `  "`)
 	text = regexp.MustCompile(`(?m)^([a-z0-9_]+) = 0  # required$`).ReplaceAllString(text, `$1 = 1`)
 	text = strings.ReplaceAll(text, `dbtype = ""  # required`, `dbtype = "pgsql"`)
+	text = strings.ReplaceAll(text, `port = ""  # required`, `port = "2003"`)
 	return regexp.MustCompile(`(?m)^([a-z0-9_]+) = ""  # required$`).ReplaceAllString(text, `$1 = "x"`)
 }
 
