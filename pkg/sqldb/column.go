@@ -34,6 +34,7 @@ type Column struct {
 	Required bool    // it has to have a value, and has no default
 
 	natural bool // an IPv4 address is the number that people expect
+	address bool // an address is its text, not a number, as IP2STR would make it
 	exact   bool // a number that does not fit is left out rather than changed
 }
 
@@ -47,6 +48,7 @@ func NewColumn(name string) Column {
 	return Column{
 		Name:    name,
 		natural: key == "icmp.gateway",
+		address: strings.HasSuffix(key, ".str"),
 		exact:   strings.HasSuffix(key, ".sec") || strings.HasSuffix(key, ".usec") || strings.HasPrefix(key, "sum."),
 	}
 }

@@ -18,8 +18,8 @@ import (
 // column can't hold is cut, replaced or left out, and counted. It is for one
 // goroutine.
 type Fitter struct {
-	// Natural makes an IPv4 address the number that people expect, 192.0.2.1 =
-	// 0xc0000201, in each column of integers, as in ulogd 1.x.
+	// Natural makes an IPv4 address what people expect, as in ulogd 1.x: the number
+	// 192.0.2.1 = 0xc0000201 in a column of integers, and 192.0.2.1 in one of texts.
 	Natural bool
 
 	notes *Notes
@@ -230,6 +230,11 @@ func (f *Fitter) chars(c *Column, v row.Value) row.Value {
 	switch v.Kind {
 	case row.Bool, row.Int, row.Uint:
 		return f.whole(c, f.keep(row.Text, func(dst []byte) []byte { return appendNumber(dst, v) }))
+	case row.IP4:
+		if !f.Natural && !c.address {
+			n := f.number(c, uint32(v.Num))
+			return f.whole(c, f.keep(row.Text, func(dst []byte) []byte { return strconv.AppendUint(dst, n, 10) }))
+		}
 	case row.Raw:
 		return f.cut(c, f.keep(row.Text, func(dst []byte) []byte { return event.AppendMAC(dst, v.Bytes) }))
 	}

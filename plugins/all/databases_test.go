@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -42,6 +43,10 @@ var ways = []way{
 	{dbtest.MySQL, "ours-flat", "ulog", "INSERT", false},
 	{dbtest.PostgreSQL, numbersAndTexts, "ulog2", "INSERT", false},
 	{dbtest.MySQL, numbersAndTexts, "ulog2", "INSERT", false},
+	{dbtest.PostgreSQL, "v1", "ulog", "INSERT", false},
+	{dbtest.MySQL, "v1", "ulog", "INSERT", false},
+	{dbtest.PostgreSQL, "v1 with texts", "ulog", "INSERT", false},
+	{dbtest.MySQL, "v1 with texts", "ulog", "INSERT", false},
 }
 
 // numbersAndTexts is no schema of ulogd's, but a table as people make them, with
@@ -50,14 +55,29 @@ const numbersAndTexts = `create table ulog2 (ID, oob_time_sec bigint, oob_time_u
 	ip_saddr bigint, ip_daddr bigint, ip_saddr_str varchar(40), ip_daddr_str varchar(16), ip_protocol int, ip_ttl int, ip_totlen int, tcp_sport int,
 	tcp_dport int, tcp_seq bigint, tcp_syn smallint, udp_sport int, udp_dport int, icmp_type int, mac_str varchar(80), mac_saddr_str varchar(32), raw_label int)`
 
-// load makes the tables.
-func (w way) load(t *testing.T, db *dbtest.Database) {
+// database makes one with the tables.
+func (w way) database(t *testing.T) *dbtest.Database {
 	t.Helper()
+	db := dbtest.Get(t, w.engine).Database(t)
 	switch w.schema {
 	case "ours":
 		db.LoadOurs(t, schema.V2, schema.Options{Daily: true, Host: true})
 	case "ours-flat":
 		db.LoadOurs(t, schema.V2Flat, schema.Options{Daily: true, Host: true, V1Views: true})
+	case "v1", "v1 with texts":
+		db.LoadOurs(t, schema.V1, schema.Options{IPString: w.schema != "v1"})
+		// ulogd 2 finds no keys for these.
+		for _, name := range []string{"raw_mac", "pwsniff_user", "pwsniff_pass", "local_time", "local_hostname"} {
+			if slices.Contains(db.Columns(t, "ulog"), name) {
+				db.Exec(t, "alter table ulog drop column "+name)
+			}
+		}
+		if w.engine == dbtest.PostgreSQL {
+			db.Exec(t, "alter table ulog rename id to _id") // which it takes for a key, too
+		}
+		if w.engine == dbtest.PostgreSQL && w.schema != "v1" {
+			db.Exec(t, "alter table ulog alter ip_saddr type varchar(40), alter ip_daddr type varchar(40)")
+		}
 	case numbersAndTexts:
 		id := "_id serial primary key"
 		if w.engine == dbtest.MySQL {
@@ -67,6 +87,7 @@ func (w way) load(t *testing.T, db *dbtest.Database) {
 	default:
 		db.LoadOriginal(t, w.schema)
 	}
+	return db
 }
 
 // convert is the filter that makes what the columns for addresses want.
@@ -80,11 +101,14 @@ func (w way) convert() string {
 // fitting is the engine whose limits the packets have to keep: only a column of type
 // inet holds IPv6 as ulogd writes it.
 func (w way) fitting() dbtest.Engine {
-	if w.schema == numbersAndTexts {
+	if w.bare() {
 		return dbtest.MySQL
 	}
 	return w.engine
 }
+
+// bare tells whether addresses are stored without a converter, too.
+func (w way) bare() bool { return w.schema == numbersAndTexts || w.packets() == "ulog" }
 
 // relational tells whether there is a table for each protocol.
 func (w way) relational() bool { return w.schema == "ulogd2" || w.schema == "ours" }
@@ -98,6 +122,14 @@ func (w way) String() string {
 		name += " by DBI"
 	}
 	return name
+}
+
+// packets is the table with a row for each packet.
+func (w way) packets() string {
+	if strings.HasPrefix(w.schema, "v1") {
+		return "ulog"
+	}
+	return "ulog2"
 }
 
 // plugin is the output's name.
@@ -118,7 +150,6 @@ func TestDatabases(t *testing.T) {
 	ours := buildOurs(t)
 	for _, w := range ways {
 		t.Run(w.String(), func(t *testing.T) {
-			server := dbtest.Get(t, w.engine)
 			ns, peer := lab.Test(t), lab.Test(t)
 			a := lab.Port{NS: ns, Name: "va", MAC: "02:00:00:00:00:0a", Addrs: []string{"192.0.2.1/24", "2001:db8::1/64"}}
 			if err := lab.Veth(a, lab.Port{NS: peer, Name: "vb", MAC: "02:00:00:00:00:0b"}); err != nil {
@@ -135,12 +166,11 @@ func TestDatabases(t *testing.T) {
 			defer stamps.Close()
 			var dbs [2]*dbtest.Database
 			for i, program := range []string{original, ours} {
-				dbs[i] = server.Database(t)
-				w.load(t, dbs[i])
+				dbs[i] = w.database(t)
 				// An old row, which our retention removes, and somebody by hand for ulogd.
-				dbs[i].Exec(t, "insert into ulog2 (oob_time_sec) values (1)")
+				dbs[i].Exec(t, "insert into "+w.packets()+" (oob_time_sec) values (1)")
 				if program == original {
-					dbs[i].Exec(t, "delete from ulog2")
+					dbs[i].Exec(t, "delete from "+w.packets())
 				}
 				runOn(t, ns, program, dbs[i], uint16(1+i), w)
 			}
@@ -150,11 +180,11 @@ func TestDatabases(t *testing.T) {
 				t.Fatalf("the rule matched %d packets, %v", matched, err)
 			}
 			for i, db := range dbs {
-				awaitRows(t, db, fmt.Sprint(matched), []string{"ulogd", "ours"}[i])
+				awaitRows(t, db, w.packets(), fmt.Sprint(matched), []string{"ulogd", "ours"}[i])
 			}
 			// Old rows are removed by a connection of its own, which ends.
 			until(t, "a single connection", func() bool { return connections(t, dbs[1]) == "1" })
-			if diff := cmp.Diff(contents(t, dbs[0], w.relational()), contents(t, dbs[1], w.relational())); diff != "" {
+			if diff := cmp.Diff(w.contents(t, dbs[0]), w.contents(t, dbs[1])); diff != "" {
 				t.Errorf("ulogd's rows and ours (-want +got):\n%s", diff[:min(len(diff), 5000)])
 			}
 			if w.schema == "ours" {
@@ -167,49 +197,65 @@ func TestDatabases(t *testing.T) {
 	}
 }
 
-// runOn starts a daemon that fills a database.
-func runOn(t *testing.T, ns *lab.NS, program string, db *dbtest.Database, group uint16, w way) {
+// runOn starts a daemon that fills a database, and waits until it reads the group.
+func runOn(t *testing.T, ns *lab.NS, program string, db *dbtest.Database, group uint16, w way, env ...string) {
+	t.Helper()
+	options := ""
+	if program != original {
+		options = "retention=\"90d\"\n"
+	}
+	startOn(t, ns, program, db, w, fromGroup(group), options, env...)
+	if _, err := ns.WaitListener(t.Context(), group); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// source is an input and its options.
+type source struct{ plugin, options string }
+
+func fromGroup(group uint16) source {
+	return source{"NFLOG", fmt.Sprintf("group=%d\nnetlink_socket_buffer_size=16777216\nnetlink_socket_buffer_maxsize=16777217\n", group)}
+}
+
+// startOn starts a daemon that fills a database, and ends it with the test.
+func startOn(t *testing.T, ns *lab.NS, program string, db *dbtest.Database, w way, from source, options string, env ...string) *exec.Cmd {
 	t.Helper()
 	dir := t.TempDir()
-	alter, host, dbtype := "alter role %s password 'plain'", db.Socket, "pgsql"
+	alter, host := "alter role %s password 'plain'", db.Socket
 	if db.Engine == dbtest.MySQL {
-		alter, host, dbtype = "alter user %s@localhost identified by 'plain'", "localhost", "mysql"
+		alter, host = "alter user %s@localhost identified by 'plain'", "localhost"
 	}
 	if _, err := db.DB.Exec(fmt.Sprintf(alter, db.User)); err != nil {
 		t.Fatal(err)
 	}
-	conf := filepath.Join(dir, "ulogd.conf")
+	plugins := ""
+	if program == original {
+		for _, so := range []string{"inppkt_NFLOG", "raw2packet_BASE", "filter_IFINDEX", "filter_IP2STR", "filter_IP2BIN", "filter_HWHDR", "output_" + w.plugin()} {
+			plugins += fmt.Sprintf("plugin=\"/usr/lib/x86_64-linux-gnu/ulogd/ulogd_%s.so\"\n", so)
+		}
+	}
 	text := fmt.Sprintf(`[global]
 logfile="%s/log"
 loglevel=3
-stack=log1:NFLOG,base1:BASE,ifi1:IFINDEX,%s,mac2str1:HWHDR,db1:%s
+%sstack=log1:%s,base1:BASE,ifi1:IFINDEX,%s,mac2str1:HWHDR,db1:%s
 [log1]
-group=%d
-netlink_socket_buffer_size=16777216
-netlink_socket_buffer_maxsize=16777217
-[db1]
+%s[db1]
 db="%s"
 host="%s"
 user="%s"
 pass="plain"
 table="%s"
 procedure="%s"
-`, dir, w.convert(), w.plugin(), group, db.Name, host, db.User, w.table, w.procedure)
+%s`, dir, plugins, from.plugin, w.convert(), w.plugin(), from.options, db.Name, host, db.User, w.table, w.procedure, options)
 	if w.dbi {
-		text += "dbtype=\"" + dbtype + "\"\n"
+		text += fmt.Sprintf("dbtype=%q\n", map[dbtest.Engine]string{dbtest.MySQL: "mysql", dbtest.PostgreSQL: "pgsql"}[w.engine])
 	}
-	if program != original {
-		text += "retention=\"90d\"\n"
-	} else {
-		for _, so := range []string{"inppkt_NFLOG", "raw2packet_BASE", "filter_IFINDEX", "filter_IP2STR", "filter_IP2BIN", "filter_HWHDR", "output_" + w.plugin()} {
-			text = strings.Replace(text, "stack=", fmt.Sprintf("plugin=\"/usr/lib/x86_64-linux-gnu/ulogd/ulogd_%s.so\"\nstack=", so), 1)
-		}
-	}
+	conf := filepath.Join(dir, "ulogd.conf")
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "-c", conf)
-	cmd.Env = append(os.Environ(), "MYSQL_UNIX_PORT="+db.Socket, "STATE_DIRECTORY="+dir+"/state")
+	cmd.Env = append(append(os.Environ(), "MYSQL_UNIX_PORT="+db.Socket, "STATE_DIRECTORY="+dir+"/state"), env...)
 	if err := ns.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
@@ -221,9 +267,7 @@ procedure="%s"
 			t.Logf("%s:\n%s", program, log[max(0, len(log)-2000):])
 		}
 	})
-	if _, err := ns.WaitListener(t.Context(), group); err != nil {
-		t.Fatal(err)
-	}
+	return cmd
 }
 
 // sendFitting sends packets of all sorts, at a rate that ulogd can follow, but for
@@ -281,11 +325,11 @@ func fits(frame []byte, e dbtest.Engine) bool {
 }
 
 // awaitRows waits until all packets are stored.
-func awaitRows(t *testing.T, db *dbtest.Database, want, who string) {
+func awaitRows(t *testing.T, db *dbtest.Database, table, want, who string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); db.Count(t, "ulog2") != want; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); db.Count(t, table) != want; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s has stored %s of %s packets", who, db.Count(t, "ulog2"), want)
+			t.Fatalf("%s has stored %s of %s packets", who, db.Count(t, table), want)
 		}
 	}
 }
@@ -301,10 +345,10 @@ func connections(t *testing.T, db *dbtest.Database) string {
 
 // contents are the rows of all tables, without ids of hardware addresses, which
 // ulogd wastes, times of insertion, and the host, which it does not know.
-func contents(t *testing.T, db *dbtest.Database, relational bool) (lines []string) {
+func (w way) contents(t *testing.T, db *dbtest.Database) (lines []string) {
 	t.Helper()
-	names := []string{"ulog2"}
-	if relational {
+	names := []string{w.packets()}
+	if w.relational() {
 		names = []string{"ulog", "ulog2", "mac", "hwhdr", "tcp", "udp", "sctp", "icmp", "icmpv6"}
 	}
 	for _, name := range names {

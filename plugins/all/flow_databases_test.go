@@ -1,6 +1,7 @@
 package all
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	diff "github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/ulogd-go/ulogd/contrib/dbtest"
@@ -19,29 +20,37 @@ import (
 // flowWay is how connections are stored.
 type flowWay struct {
 	engine                                dbtest.Engine
-	schema                                schema.Version
+	original                              string // ulogd's schema; ours if there is none
 	plugin, convert, so, table, procedure string
 	without                               []string // columns that may differ
 }
 
 var flowWays = []flowWay{
-	{dbtest.PostgreSQL, schema.V2, "PGSQL", "ip2str1:IP2STR", "IP2STR", "ulog2_ct", "INSERT_OR_REPLACE_CT", nil},
+	{dbtest.PostgreSQL, "", "PGSQL", "ip2str1:IP2STR", "IP2STR", "ulog2_ct", "INSERT_OR_REPLACE_CT", nil},
+	{dbtest.PostgreSQL, "ulogd2-flat", "PGSQL", "ip2str1:IP2STR", "IP2STR", "ulog2_ct", "INSERT_OR_REPLACE_CT", nil},
+	{dbtest.PostgreSQL, "ulogd2", "PGSQL", "ip2str1:IP2STR", "IP2STR", "ulog2_ct", "INSERT_CT", nil},
 	// ulogd 2.0.8 leaves one of the addresses out.
-	{dbtest.MySQL, schema.V2, "MYSQL", "ip2bin1:IP2BIN", "IP2BIN", "conntrack", "INSERT_CT", []string{"reply_ip_daddr"}},
+	{dbtest.MySQL, "", "MYSQL", "ip2bin1:IP2BIN", "IP2BIN", "conntrack", "INSERT_CT", []string{"reply_ip_daddr"}},
+	{dbtest.MySQL, "ulogd2", "MYSQL", "ip2bin1:IP2BIN", "IP2BIN", "conntrack", "INSERT_CT", []string{"reply_ip_daddr"}},
+	{dbtest.MySQL, "ulogd2-flat", "MYSQL", "ip2bin1:IP2BIN", "IP2BIN", "conntrack", "INSERT_CT", []string{"reply_ip_daddr"}},
 }
 
-// TestFlowDatabases has Debian's ulogd and ours store the same connections in our
-// schemas, and compares the rows but for times, for which each looks at the clock.
+// TestFlowDatabases has Debian's ulogd and ours store the same connections in its
+// schemas and in ours, and compares the rows but for times, for which each looks at the clock.
 func TestFlowDatabases(t *testing.T) {
 	needOriginal(t)
 	ours := buildOurs(t)
 	for _, w := range flowWays {
-		t.Run(fmt.Sprint(w.engine, " ", w.procedure), func(t *testing.T) {
+		t.Run(fmt.Sprint(w.engine, " ", cmp.Or(w.original, "ours"), " ", w.procedure), func(t *testing.T) {
 			r := newRouter(t)
 			var dbs [2]*dbtest.Database
 			for i, program := range []string{original, ours} {
 				dbs[i] = dbtest.Get(t, w.engine).Database(t)
-				dbs[i].LoadOurs(t, w.schema, schema.Options{})
+				if w.original != "" {
+					dbs[i].LoadOriginal(t, w.original)
+				} else {
+					dbs[i].LoadOurs(t, schema.V2, schema.Options{})
+				}
 				w.start(t, r.ns, program, dbs[i], i+1)
 			}
 			r.talk(t, 1, 60)
@@ -54,7 +63,7 @@ func TestFlowDatabases(t *testing.T) {
 				for i, d := range dbs {
 					rows[i] = d.Dump(t, "ulog2_ct", append(w.without, "_ct_id", "flow_start_sec", "flow_start_usec", "flow_end_sec", "flow_end_usec")...)
 				}
-				return len(rows[0]) > 50 && len(rows[0]) == before && cmp.Equal(rows[0], rows[1])
+				return len(rows[0]) > 50 && len(rows[0]) == before && diff.Equal(rows[0], rows[1])
 			})
 			t.Logf("%d rows compared", len(rows[0]))
 		})

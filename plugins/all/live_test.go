@@ -123,27 +123,27 @@ const selected = `SELECT rowid, raw_pktlen, raw_pktcount, oob_prefix, oob_time_s
 	tcp_seq & 0xffffffff, tcp_window, tcp_syn, tcp_res2, udp_sport, udp_dport, icmp_type, icmp_csum, icmpv6_type,
 	sctp_dport, mac_saddr_str, mac_str, raw_label FROM ulog ORDER BY rowid`
 
-func makeTable(t *testing.T, path string) {
+func makeTables(t *testing.T, path, statements string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.Exec(table); err != nil {
+	if _, err := db.Exec(statements); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// dump is the rows of the table as text, a line each.
-func dump(t *testing.T, path string) []byte {
+// dump is the rows that a query selects as text, a line each.
+func dump(t *testing.T, path, query string) []byte {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	rows, err := db.Query(selected)
+	rows, err := db.Query(query)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func dump(t *testing.T, path string) []byte {
 func startDaemon(t *testing.T, ns *lab.NS, program string, group uint16) *sideBySide {
 	t.Helper()
 	dir := t.TempDir()
-	makeTable(t, filepath.Join(dir, "ulogd.db"))
+	makeTables(t, filepath.Join(dir, "ulogd.db"), table)
 	d := launch(t, ns, program, dir, fmt.Sprintf(allOutputs, group), "STATE_DIRECTORY="+t.TempDir())
 	if _, err := ns.WaitListener(t.Context(), group); err != nil {
 		t.Fatalf("%s: %v\n%s", program, err, &d.log)
@@ -225,7 +225,7 @@ func compareLive(t *testing.T, theirs, ours *sideBySide) {
 	for _, name := range []string{"logemu.log", "json.log", "oprint.log", "gprint.log", "xml.xml", "ulogd.pcap", "ulogd.db"} {
 		read := readOutput
 		if name == "ulogd.db" {
-			read = func(t *testing.T, dir, name string) []byte { return dump(t, filepath.Join(dir, name)) }
+			read = func(t *testing.T, dir, name string) []byte { return dump(t, filepath.Join(dir, name), selected) }
 		}
 		want, got := read(t, theirs.dir, name), read(t, ours.dir, name)
 		if name != "ulogd.pcap" {

@@ -92,11 +92,11 @@ func ulogDatagrams(frames int) (datagrams [][]byte, packets int) {
 	return datagrams, packets - len(batch)
 }
 
-// shim builds the library that lets a program receive ULOG from processes.
-func shim(t *testing.T) string {
+// shim builds a library that lets a program receive from processes what the kernel sends.
+func shim(t *testing.T, source string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "shim.so")
-	out, err := exec.Command("gcc", "-shared", "-fPIC", "-o", path, "testdata/ulog-of-processes.c", "-ldl").CombinedOutput()
+	out, err := exec.Command("gcc", "-shared", "-fPIC", "-o", path, "testdata/"+source, "-ldl").CombinedOutput()
 	if err != nil && os.Getenv("CI") != "true" {
 		t.Skipf("SKIPPED: gcc: %v: install the packages gcc and libc6-dev\n%s", err, out)
 	}
@@ -121,7 +121,7 @@ func TestLiveULOG(t *testing.T) {
 	datagrams, packets := ulogDatagrams(2000)
 
 	ns := lab.Test(t)
-	theirs := startConfig(t, ns, original, text, "LD_PRELOAD="+shim(t))
+	theirs := startConfig(t, ns, original, text, "LD_PRELOAD="+shim(t, "ulog-of-processes.c"))
 	sent := 0
 	for len(datagrams[sent:]) > 0 {
 		next := min(sent+50, len(datagrams)) // as many as fit the receive buffer
