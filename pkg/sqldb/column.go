@@ -32,6 +32,7 @@ type Column struct {
 	Charset  Charset // of Chars
 	Auto     bool    // the server numbers it
 	Required bool    // it has to have a value, and has no default
+	Empty    bool    // it is NULL in a row that was stored without it
 
 	natural bool // an IPv4 address is the number that people expect
 	address bool // an address is its text, not a number, as IP2STR would make it

@@ -88,7 +88,8 @@ func (c *conn) relation(ctx context.Context, name string) (relation, error) {
 	}
 	r.view, r.transactional, r.parted = strings.Contains(rows[0][0], "VIEW"), rows[0][1] == "YES", rows[0][2] == "1"
 	rows, err = c.query(ctx, `select column_name, data_type, column_type, coalesce(character_maximum_length, 0), coalesce(character_set_name, ''),
-		is_nullable, column_default is not null, extra from information_schema.columns
+		is_nullable, column_default is not null, extra,
+		column_default is null or column_default = 'NULL' and version() like '%MariaDB%' from information_schema.columns
 		where table_schema = database() and table_name = `+quoteText(name)+` order by ordinal_position`)
 	if err != nil {
 		return r, err
@@ -104,6 +105,7 @@ func (c *conn) relation(ctx context.Context, name string) (relation, error) {
 		col := newColumn(v[0], strings.ToLower(v[1]), strings.ToLower(v[2]), length, v[4])
 		col.Auto = strings.Contains(v[7], "auto_increment")
 		col.Required = v[5] == "NO" && v[6] == "0" && !col.Auto
+		col.Empty = v[5] == "YES" && v[8] == "1" && !col.Auto && !r.view
 		r.short = r.short || col.Auto && col.Bits < 64
 		r.other = r.other || isWide(v[4]) || isBinary(strings.ToLower(v[1]))
 		r.columns = append(r.columns, col)

@@ -113,11 +113,11 @@ func appendLatin1(dst, text []byte) []byte {
 
 // appendLoads appends a row's values with tabs between.
 func (t *target) appendLoads(dst []byte, f *sqldb.Fitter, values []row.Value) []byte {
-	for i, c := range t.columns {
+	for i, c := range t.Columns {
 		if i > 0 {
 			dst = append(dst, '\t')
 		}
-		dst = appendLoad(dst, c, f.Fit(c, values[t.sources[i]]))
+		dst = appendLoad(dst, c, f.Fit(c, values[t.Sources[i]]))
 	}
 	return dst
 }

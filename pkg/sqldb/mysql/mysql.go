@@ -201,7 +201,7 @@ type conn struct {
 	writer    writer
 	layout    string // for which the writer is prepared
 	planned   bool
-	values    []row.Value
+	blocks    sqldb.Decoder
 	sql       []byte
 }
 

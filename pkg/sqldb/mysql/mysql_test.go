@@ -490,6 +490,26 @@ func TestTypes(t *testing.T) {
 	}
 }
 
+// TestDefaults: a column without a value is NULL, whatever it is by default, also if no
+// row of a batch has a value for it. With the right to load, and without.
+func TestDefaults(t *testing.T) {
+	d := dbtest.Get(t, dbtest.MySQL).Database(t)
+	defer d.Exec(t, "set global local_infile = on")
+	for _, local := range []string{"on", "off"} {
+		d.Exec(t, "create or replace table t (oob_mark bigint, oob_hook int default 9, oob_prefix varchar(9) default 'NULL', oob_in varchar(9) default null, oob_out varchar(9))",
+			"set global local_infile = "+local)
+		s := newSubject(t, d, "t", "INSERT")
+		s.mustConnect(t)
+		null := row.Value{}
+		s.write(t, fieldsOf{"oob_mark": num(1), "oob_hook": null, "oob_prefix": null, "oob_in": null, "oob_out": null},
+			fieldsOf{"oob_mark": num(2), "oob_hook": null, "oob_prefix": null, "oob_in": null, "oob_out": text("x")})
+		s.write(t, fieldsOf{"oob_mark": null, "oob_hook": null, "oob_in": null})
+		if got := fmt.Sprint(d.Query(t, "select * from t order by oob_mark desc")); got != "[[2 NULL NULL NULL x] [1 NULL NULL NULL NULL] [NULL NULL NULL NULL NULL]]" {
+			t.Errorf("local_infile %s: rows %s", local, got)
+		}
+	}
+}
+
 // TestNoLedger: rows are stored without a ledger, and a warning says what that
 // means.
 func TestNoLedger(t *testing.T) {

@@ -25,6 +25,7 @@ type relational struct {
 
 	parts  *sqldb.Relational
 	width  int
+	used   []bool // columns that a row of the block has a value for
 	packet part
 	hw     part
 	kids   []part // as parts.Children
@@ -35,13 +36,15 @@ type relational struct {
 // load.
 type part struct {
 	target
-	table string
-	all   []string // columns, the packet's number and others among them
-	head  string   // the statement up to the rows
-	load  bool
-	rows  int
-	buf   []byte
+	table  string
+	number string // the column of a number, which comes last
+	load   bool
+	rows   int
+	buf    []byte
 }
+
+// all are the columns, that of the number among them.
+func (p *part) all() []string { return append(p.Names[:len(p.Names):len(p.Names)], p.number) }
 
 // baseTables are those of the relational schema.
 var baseTables = []string{"ulog2", "mac", "hwhdr", "tcp", "udp", "sctp", "icmp", "icmpv6"}
@@ -77,12 +80,10 @@ func (w *relational) plan(columns []string) error {
 
 // part finds the columns of a base table. One that is a number comes last.
 func (w *relational) part(p *sqldb.Part, number string) part {
-	out := part{table: p.Table}
+	out := part{table: p.Table, number: number}
 	for i, name := range p.Columns {
-		out.take(w.relations[p.Table], name, p.Sources[i])
+		out.Take(name, w.relations[p.Table].column(name), p.Sources[i])
 	}
-	out.all = append(out.names[:len(out.names):len(out.names)], number)
-	out.head = "insert into " + quoteName(p.Table) + " (" + quoteNames(out.all) + ") values "
 	return out
 }
 
@@ -98,7 +99,7 @@ func (p *part) appendRow(dst []byte, f *sqldb.Fitter, values []row.Value, number
 	} else {
 		dst = p.appendLiterals(dst, f, values)
 	}
-	if len(p.columns) > 0 {
+	if len(p.Columns) > 0 {
 		dst = append(dst, separator)
 	}
 	if number == 0 {
@@ -114,7 +115,7 @@ func (p *part) add(f *sqldb.Fitter, values []row.Value, number uint64) {
 	case p.load:
 		begin, end = "", '\n'
 	case p.rows == 0:
-		begin = p.head + "("
+		begin = "insert into " + quoteName(p.table) + " (" + quoteNames(p.all()) + ") values ("
 	}
 	p.buf = append(p.appendRow(append(p.buf, begin...), f, values, number), end)
 	p.rows++
@@ -159,11 +160,13 @@ func (w *relational) lookUp(ctx context.Context, blk *queue.Block) error {
 // want notes the hardware addresses of all packets.
 func (w *relational) want(blk *queue.Block) error {
 	w.macs.begin()
+	w.used = append(w.used[:0], make([]bool, w.width)...)
 	for i := range blk.Rows() {
 		values, err := w.decode(blk, i, w.width)
 		if err != nil {
 			return err
 		}
+		sqldb.MarkUsed(w.used, values)
 		w.macs.want(w.fitter, w.parts, values)
 	}
 	return nil
@@ -194,13 +197,13 @@ func (w *relational) loads() bool {
 
 // loadPackets stores n packets. The result is the number of the first one.
 func (w *relational) loadPackets(ctx context.Context, blk *queue.Block, from, n int) (first uint64, err error) {
-	w.packet.begin(true)
-	err = w.loadStream(ctx, w.packet.table, w.packet.all, n, func(dst []byte, i int) ([]byte, error) {
+	p := part{target: target{w.packet.Narrow(w.used)}, table: w.packet.table, number: w.packet.number, load: true}
+	err = w.loadStream(ctx, p.table, p.all(), n, func(dst []byte, i int) ([]byte, error) {
 		values, err := w.decode(blk, from+i, w.width)
 		if err != nil {
 			return dst, err
 		}
-		return append(w.packet.appendRow(dst, w.fitter, values, w.macs.id(from+i)), '\n'), nil
+		return append(p.appendRow(dst, w.fitter, values, w.macs.id(from+i)), '\n'), nil
 	})
 	if err != nil {
 		return 0, err
@@ -266,7 +269,7 @@ func (w *relational) send(ctx context.Context, p *part) error {
 	case p.rows == 0:
 		return nil
 	case p.load:
-		return w.load(ctx, p.table, p.all, p.rows, bytes.NewReader(p.buf))
+		return w.load(ctx, p.table, p.all(), p.rows, bytes.NewReader(p.buf))
 	}
 	_, err := w.exec(ctx, string(p.buf))
 	return err

@@ -11,45 +11,24 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/sqldb"
 )
 
-// target is columns of a table, and which value of a row each takes.
-type target struct {
-	names   []string
-	columns []*sqldb.Column
-	sources []int
-}
-
-// take takes a column, if the table has it.
-func (t *target) take(r relation, name string, source int) bool {
-	c := r.column(name)
-	if c == nil {
-		return false
-	}
-	t.names = append(t.names, name)
-	t.columns = append(t.columns, c)
-	t.sources = append(t.sources, source)
-	return true
-}
+// target is columns of a table.
+type target struct{ sqldb.Target }
 
 // appendLiterals appends a row's values with commas between.
 func (t *target) appendLiterals(dst []byte, f *sqldb.Fitter, values []row.Value) []byte {
-	for i, c := range t.columns {
+	for i, c := range t.Columns {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendLiteral(dst, f.Fit(c, values[t.sources[i]]))
+		dst = appendLiteral(dst, f.Fit(c, values[t.Sources[i]]))
 	}
 	return dst
 }
 
 // decode is the values of row i of a block, as many as there are columns.
 func (c *conn) decode(blk *queue.Block, i, columns int) ([]row.Value, error) {
-	var err error
 	c.fitter.Reset()
-	c.values, err = row.Decode(c.values[:0], blk.Row(i))
-	if err == nil && len(c.values) != columns {
-		err = row.ErrMalformed
-	}
-	return c.values, err
+	return c.blocks.Row(blk, i, columns)
 }
 
 var errNoColumn = errors.New("no plugin of the stack publishes the key of any column; name the columns after keys, with _ for each dot")
@@ -73,14 +52,14 @@ func (w *inserter) plan(columns []string) error {
 		if w.rename != nil {
 			name = w.rename(name)
 		}
-		if !w.take(w.into, name, i) {
+		if !w.Take(name, w.into.column(name), i) {
 			gone = append(gone, name)
 		}
 	}
 	if len(gone) > 0 {
 		w.config.Log.Warn(fmt.Sprintf("table %s has lost columns, whose values are not stored: %s", w.config.Table, strings.Join(gone, ", ")))
 	}
-	if len(w.names) == 0 {
+	if len(w.Names) == 0 {
 		return errNoColumn
 	}
 	return nil
@@ -89,25 +68,31 @@ func (w *inserter) plan(columns []string) error {
 func (w *inserter) done(bool) {}
 
 func (w *inserter) write(ctx context.Context, blk *queue.Block) error {
-	if w.plain && w.loadable(w.into) {
-		return w.loadAll(ctx, blk)
+	used, err := w.blocks.Used(blk, w.width)
+	if err != nil {
+		return err
 	}
-	return w.insertAll(ctx, blk)
+	t := target{w.Narrow(used)}
+	if w.plain && w.loadable(w.into) {
+		return w.loadAll(ctx, t, blk)
+	}
+	return w.insertAll(ctx, t, blk)
 }
 
 // loadAll loads all rows at once.
-func (w *inserter) loadAll(ctx context.Context, blk *queue.Block) error {
-	return w.loadStream(ctx, w.into.name, w.names, blk.Rows(), func(dst []byte, i int) ([]byte, error) {
+func (w *inserter) loadAll(ctx context.Context, t target, blk *queue.Block) error {
+	return w.loadStream(ctx, w.into.name, t.Names, blk.Rows(), func(dst []byte, i int) ([]byte, error) {
 		values, err := w.decode(blk, i, w.width)
 		if err != nil {
 			return dst, err
 		}
-		return append(w.appendLoads(dst, w.fitter, values), '\n'), nil
+		return append(t.appendLoads(dst, w.fitter, values), '\n'), nil
 	})
 }
 
-func (w *inserter) insertAll(ctx context.Context, blk *queue.Block) error {
-	head := w.prefix + " (" + quoteNames(w.names) + ") values "
+// insertAll inserts all rows, as many by each statement as it has room for.
+func (w *inserter) insertAll(ctx context.Context, t target, blk *queue.Block) error {
+	head := w.prefix + " (" + quoteNames(t.Names) + ") values "
 	w.sql = append(w.sql[:0], head...)
 	for i := range blk.Rows() {
 		values, err := w.decode(blk, i, w.width)
@@ -117,7 +102,7 @@ func (w *inserter) insertAll(ctx context.Context, blk *queue.Block) error {
 		if len(w.sql) > len(head) {
 			w.sql = append(w.sql, ',')
 		}
-		w.sql = append(w.appendLiterals(append(w.sql, '('), w.fitter, values), ')')
+		w.sql = append(t.appendLiterals(append(w.sql, '('), w.fitter, values), ')')
 		if len(w.sql) < w.packet && i+1 < blk.Rows() {
 			continue
 		}

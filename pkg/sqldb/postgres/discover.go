@@ -110,7 +110,7 @@ func (c *conn) relation(ctx context.Context, schema, name string) (relation, err
 	}
 	// to_jsonb stands in for a column that PostgreSQL 11 does not have.
 	rows, err := c.query(ctx, `select a.attname, coalesce(b.typname, t.typname), case when t.typtype = 'd' then t.typtypmod else a.atttypmod end,
-			a.attnotnull or t.typnotnull, d.adbin is not null, a.attidentity, coalesce(to_jsonb(a)->>'attgenerated', ''),
+			a.attnotnull or t.typnotnull, d.adbin is not null or t.typdefaultbin is not null, a.attidentity, coalesce(to_jsonb(a)->>'attgenerated', ''),
 			coalesce(pg_get_expr(d.adbin, d.adrelid), ''), k.relkind, k.relhasrules or row_security_active(k.oid),
 			coalesce(pg_get_serial_sequence(quote_ident(n.nspname) || '.' || quote_ident(k.relname), a.attname), '')
 		from pg_attribute a join pg_class k on k.oid = a.attrelid join pg_namespace n on n.oid = k.relnamespace
@@ -129,6 +129,7 @@ func (c *conn) relation(ctx context.Context, schema, name string) (relation, err
 		col := newColumn(v[0], v[1], v[2], set)
 		col.Auto = v[5] != "" || strings.HasPrefix(v[7], "nextval(")
 		col.Required = v[3] == "t" && v[4] == "f" && !col.Auto
+		col.Empty = v[3] == "f" && v[4] == "f" && !col.Auto && (r.kind == "r" || r.kind == "p")
 		if s := sequence(v[7]); s != "" {
 			r.sequences[v[0]] = s
 		} else if v[10] != "" {

@@ -159,7 +159,7 @@ type conn struct {
 	writer  writer
 	layout  string // for which the writer is prepared
 	planned bool
-	values  []row.Value
+	blocks  sqldb.Decoder
 	sql     []byte
 }
 

@@ -402,6 +402,22 @@ func TestTables(t *testing.T) {
 	}
 }
 
+// TestDefaults: a column without a value is NULL, whatever it is by default, also if no
+// row of a batch has a value for it.
+func TestDefaults(t *testing.T) {
+	d := dbtest.Get(t, dbtest.PostgreSQL).Database(t)
+	d.Exec(t, "create domain hook as int default 8", "create table t (oob_mark bigint, oob_hook hook, oob_prefix text default 'x', oob_in text default null, oob_out text)")
+	s := newSubject(t, d, "t", "INSERT")
+	s.mustConnect(t)
+	null := row.Value{}
+	s.write(t, fieldsOf{"oob_mark": num(1), "oob_hook": null, "oob_prefix": null, "oob_in": null, "oob_out": null},
+		fieldsOf{"oob_mark": num(2), "oob_hook": null, "oob_prefix": null, "oob_in": null, "oob_out": text("x")})
+	s.write(t, fieldsOf{"oob_mark": null, "oob_hook": null, "oob_in": null, "oob_prefix": null})
+	if got := fmt.Sprint(d.Query(t, "select * from t order by oob_mark desc nulls last")); got != "[[2 NULL NULL NULL x] [1 NULL NULL NULL NULL] [NULL NULL NULL NULL NULL]]" {
+		t.Errorf("rows %s", got)
+	}
+}
+
 // TestNoLedger: rows are stored without a ledger, and a warning says what that
 // means.
 func TestNoLedger(t *testing.T) {

@@ -22,6 +22,7 @@ type relational struct {
 
 	parts  *sqldb.Relational
 	width  int
+	used   []bool // columns that a row of the block has a value for
 	packet part
 	hw     part
 	kids   []part // as parts.Children
@@ -77,11 +78,7 @@ func (w *relational) part(p *sqldb.Part) part {
 	out := part{id: p.ID}
 	out.table = r.full()
 	for i, name := range p.Columns {
-		if c := r.column(name); c != nil {
-			out.names = append(out.names, name)
-			out.columns = append(out.columns, c)
-			out.sources = append(out.sources, p.Sources[i])
-		}
+		out.Take(name, r.column(name), p.Sources[i])
 	}
 	return out
 }
@@ -89,7 +86,7 @@ func (w *relational) part(p *sqldb.Part) part {
 // appendRow appends a row with the packet's number behind it, without its end.
 func (p *part) appendRow(dst []byte, f *sqldb.Fitter, id uint64, values []row.Value) []byte {
 	dst = p.appendCopy(dst, f, values)
-	if len(p.columns) > 0 {
+	if len(p.Columns) > 0 {
 		dst = append(dst, '\t')
 	}
 	return strconv.AppendUint(dst, id, 10)
@@ -188,11 +185,13 @@ func (w *relational) lookUp(ctx context.Context, blk *queue.Block) error {
 // want notes the hardware addresses of all packets.
 func (w *relational) want(blk *queue.Block) error {
 	w.macs.begin()
+	w.used = append(w.used[:0], make([]bool, w.width)...)
 	for i := range blk.Rows() {
 		values, err := w.decode(blk, i, w.width)
 		if err != nil {
 			return err
 		}
+		sqldb.MarkUsed(w.used, values)
 		w.macs.want(w.fitter, w.parts, values)
 	}
 	return nil
@@ -204,17 +203,18 @@ func (w *relational) packets(ctx context.Context, blk *queue.Block) error {
 	for i := range w.kids {
 		w.kids[i].rows = w.kids[i].rows[:0]
 	}
+	p := part{target: w.packet.narrow(w.used)}
 	return w.copyFrom(ctx, sqldb.NewStream(blk.Rows(), func(dst []byte, i int) ([]byte, error) {
 		values, err := w.decode(blk, i, w.width)
 		if err != nil {
 			return dst, err
 		}
-		return w.appendPacket(dst, i, values), nil
-	}), w.packet.copySQL("_id", "mac_id"))
+		return w.appendPacket(dst, &p, i, values), nil
+	}), p.copySQL("_id", "mac_id"))
 }
 
-// appendPacket appends the row of packet i, and keeps those for other tables.
-func (w *relational) appendPacket(dst []byte, i int, values []row.Value) []byte {
+// appendPacket appends the row of packet i to those of p, and keeps those for other tables.
+func (w *relational) appendPacket(dst []byte, p *part, i int, values []row.Value) []byte {
 	id := w.ids[i]
 	if kid := w.parts.Child(values); kid >= 0 {
 		w.kids[kid].add(w.fitter, id, values)
@@ -222,7 +222,7 @@ func (w *relational) appendPacket(dst []byte, i int, values []row.Value) []byte 
 	if w.parts.HasHardware(values) {
 		w.hw.add(w.fitter, id, values)
 	}
-	dst = append(w.packet.appendRow(dst, w.fitter, id, values), '\t')
+	dst = append(p.appendRow(dst, w.fitter, id, values), '\t')
 	if mac := w.macs.id(i); mac > 0 {
 		dst = strconv.AppendUint(dst, mac, 10)
 	} else {

@@ -10,66 +10,57 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/sqldb"
 )
 
-// target is columns of a table, and which value of a row each takes.
+// target is columns of a table.
 type target struct {
-	table   string // as statements take it
-	names   []string
-	columns []*sqldb.Column
-	sources []int
+	table string // as statements take it
+	sqldb.Target
 }
 
 // match finds the columns of r that the rows have a value for.
 func match(r relation, columns []string) (t target, gone []string) {
 	t.table = r.full()
 	for i, name := range columns {
-		c := r.column(name)
-		if c == nil {
+		if !t.Take(name, r.column(name), i) {
 			gone = append(gone, name)
-			continue
 		}
-		t.names = append(t.names, name)
-		t.columns = append(t.columns, c)
-		t.sources = append(t.sources, i)
 	}
 	return t, gone
 }
 
+// narrow is the target with what the rows of a block need.
+func (t *target) narrow(used []bool) target { return target{t.table, t.Narrow(used)} }
+
 // copySQL is the statement that takes the target's columns, and more behind them.
 func (t *target) copySQL(more ...string) string {
-	return "copy " + t.table + " (" + quoteNames(append(t.names[:len(t.names):len(t.names)], more...)) + ") from stdin"
+	return "copy " + t.table + " (" + quoteNames(append(t.Names[:len(t.Names):len(t.Names)], more...)) + ") from stdin"
 }
 
 // appendCopy appends a row's values with tabs between.
 func (t *target) appendCopy(dst []byte, f *sqldb.Fitter, values []row.Value) []byte {
-	for i, c := range t.columns {
+	for i, c := range t.Columns {
 		if i > 0 {
 			dst = append(dst, '\t')
 		}
-		dst = appendCopy(dst, f.Fit(c, values[t.sources[i]]))
+		dst = appendCopy(dst, f.Fit(c, values[t.Sources[i]]))
 	}
 	return dst
 }
 
 // appendLiterals appends a row's values with commas between.
 func (t *target) appendLiterals(dst []byte, f *sqldb.Fitter, values []row.Value) []byte {
-	for i, c := range t.columns {
+	for i, c := range t.Columns {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendLiteral(dst, f.Fit(c, values[t.sources[i]]))
+		dst = appendLiteral(dst, f.Fit(c, values[t.Sources[i]]))
 	}
 	return dst
 }
 
 // decode is the values of row i of a block, as many as there are columns.
 func (c *conn) decode(blk *queue.Block, i, columns int) ([]row.Value, error) {
-	var err error
 	c.fitter.Reset()
-	c.values, err = row.Decode(c.values[:0], blk.Row(i))
-	if err == nil && len(c.values) != columns {
-		err = row.ErrMalformed
-	}
-	return c.values, err
+	return c.blocks.Row(blk, i, columns)
 }
 
 // gone warns of columns that rows have a value for and the table does not.
@@ -93,7 +84,7 @@ func (w *copier) plan(columns []string) error {
 	w.target, gone = match(w.conn.table, columns)
 	w.width = len(columns)
 	w.gone(gone)
-	if len(w.names) == 0 {
+	if len(w.Names) == 0 {
 		return errNoColumn
 	}
 	return nil
@@ -102,13 +93,18 @@ func (w *copier) plan(columns []string) error {
 func (w *copier) done(bool) {}
 
 func (w *copier) write(ctx context.Context, blk *queue.Block) error {
+	used, err := w.blocks.Used(blk, w.width)
+	if err != nil {
+		return err
+	}
+	t := w.narrow(used)
 	return w.copyFrom(ctx, sqldb.NewStream(blk.Rows(), func(dst []byte, i int) ([]byte, error) {
 		values, err := w.decode(blk, i, w.width)
 		if err != nil {
 			return dst, err
 		}
-		return append(w.appendCopy(dst, w.fitter, values), '\n'), nil
-	}), w.copySQL())
+		return append(t.appendCopy(dst, w.fitter, values), '\n'), nil
+	}), t.copySQL())
 }
 
 // copyFrom sends rows.
@@ -134,7 +130,7 @@ func (w *inserter) plan(columns []string) error {
 	w.target, gone = match(w.conn.table, columns)
 	w.width = len(columns)
 	w.gone(gone)
-	if len(w.names) == 0 {
+	if len(w.Names) == 0 {
 		return errNoColumn
 	}
 	return nil
@@ -146,7 +142,7 @@ func (w *inserter) done(bool) {}
 const statementSize = 256 << 10
 
 func (w *inserter) write(ctx context.Context, blk *queue.Block) error {
-	head := w.prefix + " (" + quoteNames(w.names) + ") values "
+	head := w.prefix + " (" + quoteNames(w.Names) + ") values "
 	w.sql = append(w.sql[:0], head...)
 	for i := range blk.Rows() {
 		values, err := w.decode(blk, i, w.width)
