@@ -192,6 +192,12 @@ func (d *Database) Count(t testing.TB, table string) string {
 	return d.Query(t, "select count(*) from "+table)[0][0]
 }
 
+// MariaDB tells whether the server is that and not MySQL.
+func (d *Database) MariaDB(t testing.TB) bool {
+	t.Helper()
+	return d.Engine == MySQL && strings.Contains(d.Query(t, "select version()")[0][0], "MariaDB")
+}
+
 // originals are the files of Debian's packages of ulogd.
 const originals = "/usr/share/doc/ulogd2/"
 
@@ -201,7 +207,11 @@ func (d *Database) LoadOriginal(t testing.TB, layout string) {
 	t.Helper()
 	engine, client := "pgsql", []string{"psql", "-q", "-v", "ON_ERROR_STOP=0", "-h", d.Dir, "-U", d.User, d.Name}
 	if d.Engine == MySQL {
-		engine, client = "mysql", []string{"mariadb", "--no-defaults", "--force", "-S", d.Socket, "-u", d.User, "-p" + d.Password, d.Name}
+		program, err := find("mariadb", "mysql")
+		if err != nil {
+			t.Fatal(err)
+		}
+		engine, client = "mysql", []string{program, "--no-defaults", "--force", "-S", d.Socket, "-u", d.User, "-p" + d.Password, d.Name}
 	}
 	path := originals + engine + "-" + layout + ".sql.gz"
 	f, err := os.Open(path)

@@ -128,13 +128,16 @@ func credential(name string) (*syscall.Credential, error) {
 // find is the path of a program of a server. DBTEST_BIN may name the folder of
 // those of another version.
 func find(names ...string) (string, error) {
+	for _, name := range names {
+		if path := filepath.Join(os.Getenv("DBTEST_BIN"), name); filepath.IsAbs(path) {
+			if _, err := os.Stat(path); err == nil {
+				return path, nil
+			}
+		}
+	}
 	var err error
 	for _, name := range names {
-		paths, _ := filepath.Glob(filepath.Join(os.Getenv("DBTEST_BIN"), name))
-		if len(paths) > 0 {
-			return paths[0], nil
-		}
-		paths, _ = filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
+		paths, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
 		if len(paths) > 0 {
 			return paths[len(paths)-1], nil
 		}
@@ -170,11 +173,17 @@ func (s *Server) initialise() error {
 			return err
 		}
 	} else {
-		path, err := find("mariadb-install-db")
+		path, err := find("mariadbd", "mysqld")
 		if err != nil {
 			return err
 		}
-		cmd = s.command(path, "--no-defaults", "--datadir="+s.data(), "--auth-root-authentication-method=normal", "--skip-test-db")
+		cmd = s.command(path, "--no-defaults", "--initialize-insecure", "--datadir="+s.data())
+		if filepath.Base(path) == "mariadbd" {
+			if path, err = find("mariadb-install-db"); err != nil {
+				return err
+			}
+			cmd = s.command(path, "--no-defaults", "--datadir="+s.data(), "--auth-root-authentication-method=normal", "--skip-test-db")
+		}
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", cmd.Path, err, out)
@@ -230,9 +239,14 @@ func (s *Server) server() (*exec.Cmd, error) {
 	network := s.network
 	if network == nil {
 		network = []string{"--skip-networking"}
+		if filepath.Base(path) == "mysqld" {
+			network = append(network, "--tls-version=") // it has a certificate of its own making
+		}
 	}
 	return s.command(path, append([]string{"--no-defaults", "--datadir=" + s.data(), "--socket=" + s.Socket,
-		"--pid-file=" + filepath.Join(s.Dir, "pid"), "--character-set-server=utf8mb4"}, network...)...), nil
+		"--pid-file=" + filepath.Join(s.Dir, "pid"), "--character-set-server=utf8mb4",
+		// MySQL has a binary log by default, for which only administrators may make functions.
+		"--log-bin-trust-function-creators=1"}, network...)...), nil
 }
 
 // startTime is how long a server may take, recovery from a crash included.

@@ -422,7 +422,11 @@ func TestRightsOfTheOwner(t *testing.T) {
 	caller := *d
 	caller.User, caller.Password = d.User+"c", "x"
 	user := "'" + caller.User + "'@'localhost'"
-	d.Exec(t, "create user "+user+" identified by 'x'", "grant select, execute on "+d.Name+".* to "+user, "grant select on mysql.proc to "+user)
+	read := "show_routine on *.*" // the bodies of routines
+	if d.MariaDB(t) {
+		read = "select on mysql.proc"
+	}
+	d.Exec(t, "create user "+user+" identified by 'x'", "grant select, execute on "+d.Name+".* to "+user, "grant "+read+" to "+user)
 	t.Cleanup(func() { d.Exec(t, "drop user "+user) })
 	packet := fieldsOf{"oob_time_sec": num(5), "oob_prefix": text("x"), "ip_protocol": num(17), "udp_sport": num(7), "udp_dport": num(53)}
 	for i, grant := range []string{"", "insert on " + d.Name + ".ulog2", "insert on " + d.Name + ".*"} {
@@ -475,7 +479,10 @@ func TestTypes(t *testing.T) {
 		"ip_daddr": {Kind: row.IP4, Num: 0xc0000201}, "oob_prefix": text("1234567890123456")}
 	for _, column := range []string{"oob_hook bit(8)", "oob_mark bit(1)", "oob_hook bit(16)", "ip_saddr inet6", "ip_daddr inet6", "ip_daddr inet4", "oob_hook enum('x', '5')",
 		"oob_hook year", "oob_prefix json", "oob_hook decimal(5, 2)", "oob_hook float", "oob_hook set('a', 'b', 'c')", "oob_prefix binary(16)", "oob_prefix varchar(16) character set utf16", "oob_prefix inet6"} {
-		name, _, _ := strings.Cut(column, " ")
+		name, typ, _ := strings.Cut(column, " ")
+		if strings.HasPrefix(typ, "inet") && !d.MariaDB(t) {
+			continue // which has no such types
+		}
 		var got [2]string
 		for i, procedure := range []string{"INSERT INTO t", "INSERT"} {
 			d.Exec(t, "drop table if exists t", "create table t ("+column+")")
@@ -496,7 +503,7 @@ func TestDefaults(t *testing.T) {
 	d := dbtest.Get(t, dbtest.MySQL).Database(t)
 	defer d.Exec(t, "set global local_infile = on")
 	for _, local := range []string{"on", "off"} {
-		d.Exec(t, "create or replace table t (oob_mark bigint, oob_hook int default 9, oob_prefix varchar(9) default 'NULL', oob_in varchar(9) default null, oob_out varchar(9))",
+		d.Exec(t, "drop table if exists t", "create table t (oob_mark bigint, oob_hook int default 9, oob_prefix varchar(9) default 'NULL', oob_in varchar(9) default null, oob_out varchar(9))",
 			"set global local_infile = "+local)
 		s := newSubject(t, d, "t", "INSERT")
 		s.mustConnect(t)
