@@ -126,7 +126,8 @@ func credential(name string) (*syscall.Credential, error) {
 }
 
 // find is the path of a program of a server. DBTEST_BIN may name the folder of
-// those of another version.
+// those of another version: of mysqld and mysql for MySQL, which then is tested in the
+// place of MariaDB. Scripts that start programs of another system do.
 func find(names ...string) (string, error) {
 	for _, name := range names {
 		if path := filepath.Join(os.Getenv("DBTEST_BIN"), name); filepath.IsAbs(path) {

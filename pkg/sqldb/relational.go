@@ -78,8 +78,10 @@ const ethernet = 1
 
 // NewRelational distributes columns of the view. Addresses are columns of the
 // base table under the view's name in PostgreSQL, and without "_bin" in MySQL.
-// Columns that the view was given in addition are the packet table's, too.
-func NewRelational(columns []string) *Relational {
+// Columns that the view was given in addition are the packet table's, too. Those that
+// it does not have are left out: rows from before the database was seen have each
+// address in all of its forms.
+func NewRelational(columns []string, has func(column string) bool) *Relational {
 	r := &Relational{
 		Packet:   Part{Table: "ulog2", ID: "_id"},
 		Hardware: Part{Table: "hwhdr", ID: "_hw_id"},
@@ -89,7 +91,9 @@ func NewRelational(columns []string) *Relational {
 		r.Children[i] = Part{Table: name, ID: "_" + name + "_id"}
 	}
 	for i, c := range columns {
-		r.place(c, i)
+		if has(c) {
+			r.place(c, i)
+		}
 	}
 	return r
 }

@@ -31,7 +31,7 @@ func TestParseStatement(t *testing.T) {
 // in a base table.
 func TestRelational(t *testing.T) {
 	columns := append(WithForm(PacketColumns, "bin"), "local_hostname")
-	r := NewRelational(columns)
+	r := NewRelational(columns, func(string) bool { return true })
 	if got := len(r.Packet.Columns); got != 26 {
 		t.Errorf("ulog2 has %d columns %q, want 24, the label and the one that was added", got, r.Packet.Columns)
 	}
@@ -59,7 +59,7 @@ func TestRelational(t *testing.T) {
 
 func TestRelationalRows(t *testing.T) {
 	columns := WithForm(PacketColumns, "str")
-	r := NewRelational(columns)
+	r := NewRelational(columns, func(string) bool { return true })
 	values := func(set map[string]row.Value) []row.Value {
 		vs := make([]row.Value, len(columns))
 		for name, v := range set {

@@ -1,6 +1,10 @@
 package sqldb
 
 import (
+	"fmt"
+	"log/slog"
+	"strings"
+
 	"github.com/ulogd-go/ulogd/pkg/queue"
 	"github.com/ulogd-go/ulogd/pkg/row"
 )
@@ -35,6 +39,15 @@ func (t *Target) Narrow(used []bool) Target {
 		}
 	}
 	return n
+}
+
+// WarnOfColumns says which columns of rows a table does not have, if there are any:
+// somebody has dropped them, or the rows are from before the table was seen and have
+// every key.
+func WarnOfColumns(log *slog.Logger, table string, columns []string) {
+	if len(columns) > 0 {
+		log.Warn(fmt.Sprintf("rows that wait have columns that table %s has not, whose values are not stored: %s", table, strings.Join(columns, ", ")))
+	}
 }
 
 // Decoder reads the rows of blocks. It is for one goroutine.

@@ -71,7 +71,7 @@ func (s *server) bulk(b *testing.B) time.Duration {
 	}
 	write, read := "copy %s to '%s'", "copy %s from '%s'"
 	if s.Engine == dbtest.MySQL {
-		write, read = "select * from %s into outfile '%[2]s'", "load data infile '%[2]s' into table %[1]s"
+		write, read = "select * from %s into outfile '%[2]s'", "load data infile '%[2]s' into table %[1]s character set binary"
 	}
 	for _, t := range tables {
 		exec1(b, s.Database, fmt.Sprintf(write, t, s.file(t)))

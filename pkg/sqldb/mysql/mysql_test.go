@@ -294,7 +294,7 @@ func TestChangedTable(t *testing.T) {
 	if err := s.conn.Write(t.Context(), blk); err != nil {
 		t.Fatal(err)
 	}
-	s.logged(t, "lost columns, whose values are not stored: oob_hook")
+	s.logged(t, "columns that table t has not, whose values are not stored: oob_hook")
 	if got := fmt.Sprint(d.Query(t, "select oob_mark, more from t order by 1")); got != "[[1 9] [3 9]]" {
 		t.Errorf("rows %s", got)
 	}
@@ -513,6 +513,37 @@ func TestDefaults(t *testing.T) {
 		s.write(t, fieldsOf{"oob_mark": null, "oob_hook": null, "oob_in": null})
 		if got := fmt.Sprint(d.Query(t, "select * from t order by oob_mark desc")); got != "[[2 NULL NULL NULL x] [1 NULL NULL NULL NULL] [NULL NULL NULL NULL NULL]]" {
 			t.Errorf("local_infile %s: rows %s", local, got)
+		}
+	}
+}
+
+// TestEveryForm: rows that waited for a server that was not there yet have addresses in
+// each form, of which the view shows one. With the right to load, and without.
+func TestEveryForm(t *testing.T) {
+	d := dbtest.Get(t, dbtest.MySQL).Database(t)
+	d.LoadOriginal(t, "ulogd2")
+	const b = "\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01"
+	packet := fieldsOf{"oob_prefix": text("x"), "ip_protocol": num(17), "udp_sport": num(7), "arp_saddr": num(9), "mac_id": num(9)}
+	flow := fieldsOf{"oob_family": num(10), "orig_ip_protocol": num(6), "orig_raw_pktlen": num(70), "orig_bytes": num(9)}
+	for name, v := range map[string]row.Value{"": {Kind: row.IP6, Bytes: []byte("0123456789abcdef")}, "_bin": bin(b), "_str": text("x")} {
+		packet["ip_saddr"+name], flow["orig_ip_saddr"+name] = v, v
+	}
+	defer d.Exec(t, "set global local_infile = on")
+	for _, local := range []string{"on", "off"} {
+		d.Exec(t, "delete from udp", "delete from hwhdr", "delete from ulog2", "delete from ulog2_ct", "set global local_infile = "+local)
+		s := newSubject(t, d, "ulog", "INSERT_PACKET_FULL")
+		s.mustConnect(t)
+		s.write(t, packet, packet)
+		s = newSubject(t, d, "conntrack", "INSERT_CT")
+		s.config.Source = "fw1/db2"
+		s.mustConnect(t)
+		s.logged(t, ", as INSERT_CT would")
+		s.write(t, flow)
+		if got := fmt.Sprint(d.Query(t, "select hex(ip_saddr), oob_prefix, mac_id, udp_sport from ulog2 join udp on _udp_id = _id")); got != "[[20010DB8000000000000000000000001 x NULL 7] [20010DB8000000000000000000000001 x NULL 7]]" {
+			t.Errorf("local_infile %s: packets %s", local, got)
+		}
+		if got := fmt.Sprint(d.Query(t, "select hex(orig_ip_saddr), orig_ip_protocol, orig_bytes from ulog2_ct")); got != "[[20010DB8000000000000000000000001 6 70]]" {
+			t.Errorf("local_infile %s: connections %s", local, got)
 		}
 	}
 }

@@ -67,7 +67,7 @@ func (w *relational) discover(ctx context.Context) error {
 }
 
 func (w *relational) plan(columns []string) error {
-	w.parts = sqldb.NewRelational(columns)
+	w.parts = sqldb.NewRelational(columns, w.offers)
 	w.width = len(columns)
 	w.packet = w.part(&w.parts.Packet, "mac_id")
 	w.hw = w.part(&w.parts.Hardware, w.parts.Hardware.ID)

@@ -3,8 +3,6 @@ package mysql
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/ulogd-go/ulogd/pkg/queue"
 	"github.com/ulogd-go/ulogd/pkg/row"
@@ -48,17 +46,16 @@ type inserter struct {
 func (w *inserter) plan(columns []string) error {
 	w.target, w.width = target{}, len(columns)
 	var gone []string
-	for i, name := range columns {
+	for i, column := range columns {
+		name := column
 		if w.rename != nil {
-			name = w.rename(name)
+			name = w.rename(column)
 		}
-		if !w.Take(name, w.into.column(name), i) {
-			gone = append(gone, name)
+		if !w.offers(column) || !w.Take(name, w.into.column(name), i) {
+			gone = append(gone, column)
 		}
 	}
-	if len(gone) > 0 {
-		w.config.Log.Warn(fmt.Sprintf("table %s has lost columns, whose values are not stored: %s", w.config.Table, strings.Join(gone, ", ")))
-	}
+	sqldb.WarnOfColumns(w.config.Log, w.config.Table, gone)
 	if len(w.Names) == 0 {
 		return errNoColumn
 	}

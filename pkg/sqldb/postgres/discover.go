@@ -101,6 +101,12 @@ func (c *conn) withHost(ctx context.Context) ([]sqldb.Column, error) {
 	return c.table.columns, nil
 }
 
+// offers tells whether rows are stored by a column of that name: the table's, or the
+// one for the host.
+func (c *conn) offers(name string) bool {
+	return c.table.column(name) != nil || name == sqldb.HostColumn
+}
+
 // relation looks a table or a view up. It has no columns if there is none.
 func (c *conn) relation(ctx context.Context, schema, name string) (relation, error) {
 	r := relation{schema: schema, name: name, sequences: map[string]string{}}

@@ -283,7 +283,7 @@ func TestChangedTable(t *testing.T) {
 	if err := s.conn.Write(t.Context(), blk); err != nil {
 		t.Fatal(err)
 	}
-	s.logged(t, "lost columns, whose values are not stored: oob_hook")
+	s.logged(t, "columns that table t has not, whose values are not stored: oob_hook")
 	if got := fmt.Sprint(d.Query(t, "select oob_mark, more from t order by 1")); got != "[[1 9] [3 9]]" {
 		t.Errorf("rows %s", got)
 	}

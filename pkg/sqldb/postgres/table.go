@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/ulogd-go/ulogd/pkg/queue"
 	"github.com/ulogd-go/ulogd/pkg/row"
@@ -63,13 +62,6 @@ func (c *conn) decode(blk *queue.Block, i, columns int) ([]row.Value, error) {
 	return c.blocks.Row(blk, i, columns)
 }
 
-// gone warns of columns that rows have a value for and the table does not.
-func (c *conn) gone(names []string) {
-	if len(names) > 0 {
-		c.config.Log.Warn(fmt.Sprintf("table %s has lost columns, whose values are not stored: %s", c.config.Table, strings.Join(names, ", ")))
-	}
-}
-
 var errNoColumn = fmt.Errorf("no plugin of the stack publishes the key of any column; name the columns after keys, with _ for each dot")
 
 // copier stores rows in a table by COPY.
@@ -83,7 +75,7 @@ func (w *copier) plan(columns []string) error {
 	var gone []string
 	w.target, gone = match(w.conn.table, columns)
 	w.width = len(columns)
-	w.gone(gone)
+	sqldb.WarnOfColumns(w.config.Log, w.config.Table, gone)
 	if len(w.Names) == 0 {
 		return errNoColumn
 	}
@@ -129,7 +121,7 @@ func (w *inserter) plan(columns []string) error {
 	var gone []string
 	w.target, gone = match(w.conn.table, columns)
 	w.width = len(columns)
-	w.gone(gone)
+	sqldb.WarnOfColumns(w.config.Log, w.config.Table, gone)
 	if len(w.Names) == 0 {
 		return errNoColumn
 	}

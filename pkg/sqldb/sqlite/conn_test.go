@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -189,7 +190,7 @@ func (c *conn) path(t *testing.T) (path string) {
 // read and was locked, are compiled for the next attempt.
 func TestNotCompiled(t *testing.T) {
 	c := open(t, "create table t (a int, b int)")
-	o := &Output{conn: c, config: Config{Table: "t", Ledger: sqldb.None}}
+	o := &Output{conn: c, config: Config{Table: "t", Ledger: sqldb.None}, env: &plugin.Env{Log: slog.New(slog.DiscardHandler)}}
 	var err error
 	if o.seen, err = readTable(c, "t"); err != nil {
 		t.Fatal(err)

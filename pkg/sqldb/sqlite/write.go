@@ -15,6 +15,7 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
 	"github.com/ulogd-go/ulogd/pkg/row"
+	"github.com/ulogd-go/ulogd/pkg/sqldb"
 	"github.com/ulogd-go/ulogd/schema"
 )
 
@@ -175,9 +176,7 @@ func (o *Output) plan(ctx context.Context, layout string) error {
 		}
 		o.fields = append(o.fields, f)
 	}
-	if len(gone) > 0 {
-		o.env.Log.Warn(fmt.Sprintf("table %s has lost columns, whose values are not stored: %s", o.config.Table, strings.Join(gone, ", ")))
-	}
+	sqldb.WarnOfColumns(o.env.Log, o.config.Table, gone)
 	o.width = len(names)
 	o.atOnce = min(rowsAtOnce, maxArgs/max(1, o.width))
 	o.layout, o.compiled = layout, false

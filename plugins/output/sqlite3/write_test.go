@@ -272,7 +272,7 @@ func TestSchemaChanges(t *testing.T) {
 		run(t, path, "drop table t", "create table t (oob_hook int, oob_prefix text, extra text default 'x')")
 		deliver(t, o, blk)
 		diff(t, []string{"NULL '1' 'x'"}, read(t, path, "t", "oob_hook,oob_prefix,extra"))
-		if !strings.Contains(log.String(), "lost columns, whose values are not stored: oob_mark") {
+		if !strings.Contains(log.String(), "columns that table t has not, whose values are not stored: oob_mark") {
 			t.Errorf("the lost column is not mentioned: %s", log)
 		}
 	})
