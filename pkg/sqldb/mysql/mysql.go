@@ -194,7 +194,8 @@ type conn struct {
 	unread    string // why that can't be told
 	ledger    bool
 	increment uint64 // between the numbers that the server gives
-	packet    int    // largest statement
+	packet    int    // size at which a statement is sent
+	limit     int    // size of a statement that the server does not take any more
 	local     bool   // rows can be loaded from memory
 	ordered   bool   // the rows of any statement are numbered one after the other
 	how       string // for the log: the way in which rows are stored
@@ -227,18 +228,36 @@ func (c *conn) settings(ctx context.Context) error {
 		return err
 	}
 	c.local, c.ordered = rows[0][2] == "1", rows[0][3] != "2"
-	packet, err := strconv.Atoi(rows[0][1])
-	c.packet = min(statementSize, packet/2)
+	c.limit, err = strconv.Atoi(rows[0][1])
+	c.packet = min(statementSize, c.limit/2)
 	return err
+}
+
+// errTooLarge says that a statement is not sent, since the server would cut the
+// connection.
+var errTooLarge = errors.New("the server's max_allowed_packet is too small")
+
+// check is an error for a statement that is too large.
+func (c *conn) check(sql string) error {
+	if c.limit > 0 && len(sql) >= c.limit {
+		return fmt.Errorf("%w: a statement of %d bytes, and it takes less than %d", errTooLarge, len(sql), c.limit)
+	}
+	return nil
 }
 
 // exec runs a statement.
 func (c *conn) exec(ctx context.Context, sql string) (driver.Result, error) {
+	if err := c.check(sql); err != nil {
+		return nil, err
+	}
 	return c.my.(driver.ExecerContext).ExecContext(ctx, sql, nil)
 }
 
 // query is the results of one or more statements, in text; NULL is empty.
 func (c *conn) query(ctx context.Context, sql string) (rows [][]string, err error) {
+	if err := c.check(sql); err != nil {
+		return nil, err
+	}
 	result, err := c.my.(driver.QueryerContext).QueryContext(ctx, sql, nil)
 	if err != nil {
 		return nil, err
@@ -314,7 +333,7 @@ func (c *conn) transaction(ctx context.Context, blk *queue.Block) error {
 		return nil
 	}
 	var my *mysql.MySQLError
-	if !errors.As(err, &my) && !errors.Is(err, row.ErrMalformed) {
+	if !errors.As(err, &my) && !errors.Is(err, row.ErrMalformed) && !errors.Is(err, errTooLarge) {
 		c.dead = true
 		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
 	}

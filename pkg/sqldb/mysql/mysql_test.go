@@ -548,6 +548,33 @@ func TestEveryForm(t *testing.T) {
 	}
 }
 
+// TestTooLarge: a row for which the server takes no statement is rejected, and costs
+// neither the connection nor the others.
+func TestTooLarge(t *testing.T) {
+	d := dbtest.Get(t, dbtest.MySQL).Database(t)
+	d.Exec(t, "create table t (oob_mark bigint, raw_pkt mediumtext)", "create function f(m bigint, p mediumtext) returns int modifies sql data begin insert into t values (m, p); return 1; end",
+		"create view v as select 0 as _id, oob_mark, raw_pkt from t", "set global local_infile = off, global max_allowed_packet = 65536")
+	defer d.Exec(t, "set global local_infile = on, global max_allowed_packet = default")
+	for _, way := range [][2]string{{"t", "INSERT"}, {"v", "f"}} {
+		d.Exec(t, "delete from t")
+		s := newSubject(t, d, way[0], way[1])
+		s.config.Source = way[0]
+		s.mustConnect(t)
+		large := text(strings.Repeat("x", 70000))
+		blk := s.block(fieldsOf{"oob_mark": num(1), "raw_pkt": text("a")}, fieldsOf{"oob_mark": num(2), "raw_pkt": large}, fieldsOf{"oob_mark": num(3), "raw_pkt": text("b")})
+		for i, part := range []*queue.Block{blk, blk.Slice(0, 1), blk.Slice(1, 2), blk.Slice(2, 3)} {
+			var reject *plugin.RejectError
+			err := s.conn.Write(t.Context(), part)
+			if want := i%2 == 0 && i < 3; errors.As(err, &reject) != want || want && !strings.Contains(err.Error(), "max_allowed_packet") || !want && err != nil {
+				t.Errorf("%s: write %d: error %v", way, i, err)
+			}
+		}
+		if got := fmt.Sprint(d.Query(t, "select * from t order by 1")); got != "[[1 a] [3 b]]" {
+			t.Errorf("%s: rows %s", way, got)
+		}
+	}
+}
+
 // TestNoLedger: rows are stored without a ledger, and a warning says what that
 // means.
 func TestNoLedger(t *testing.T) {
