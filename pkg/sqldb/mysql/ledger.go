@@ -47,14 +47,16 @@ func (c *conn) source() string { return c.config.Source[:min(len(c.config.Source
 
 // checkEngines sees whether rows and ledger can share a transaction.
 func (c *conn) checkEngines(ctx context.Context) error {
-	table := c.table.name
+	tables := []string{c.table.name}
 	switch {
+	case c.known == packets:
+		tables = baseTables
 	case c.known == flows:
-		table = flowTable
+		tables = []string{flowTable}
 	case c.table.view:
-		table = "ulog2" // which is behind the other views of the schemas
+		tables = []string{"ulog2"} // which is behind the other views of the schemas
 	}
-	for _, name := range []string{c.config.Ledger, table} {
+	for _, name := range append([]string{c.config.Ledger}, tables...) {
 		r, err := c.relation(ctx, name)
 		if err != nil {
 			return err

@@ -135,12 +135,19 @@ func TestRemovedMAC(t *testing.T) {
 	}
 }
 
-// TestEngineOfFlows: the table behind the view of flows is asked for transactions.
-func TestEngineOfFlows(t *testing.T) {
+// TestEngines: each table behind a view is asked for transactions.
+func TestEngines(t *testing.T) {
 	d := dbtest.Get(t, dbtest.MySQL).Database(t)
 	d.LoadOriginal(t, "ulogd2")
-	d.Exec(t, "alter table ulog2_ct engine=MyISAM")
-	s := newSubject(t, d, "conntrack", "INSERT_CT")
-	s.mustConnect(t)
-	s.logged(t, "table ulog2_ct has no transactions")
+	for _, tt := range []struct{ table, engine, view, procedure string }{
+		{"ulog2_ct", "MyISAM", "conntrack", "INSERT_CT"},
+		{"mac", "MyISAM", "ulog", "INSERT_PACKET_FULL"},
+		{"sctp", "MEMORY", "ulog", "INSERT_PACKET_FULL"},
+	} {
+		d.Exec(t, "alter table "+tt.table+" engine="+tt.engine)
+		s := newSubject(t, d, tt.view, tt.procedure)
+		s.mustConnect(t)
+		s.logged(t, "table "+tt.table+" has no transactions")
+		d.Exec(t, "alter table "+tt.table+" engine=InnoDB")
+	}
 }
