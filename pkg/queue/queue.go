@@ -12,6 +12,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -394,6 +395,10 @@ func (q *Queue) fetch() (*Block, error) {
 	b.Reset()
 	b.Epoch = epoch
 	err := q.reader.read(q.spool, q.findLocked, q.afterLocked, b, from, q.batching)
+	for removed := (*removedError)(nil); errors.As(err, &removed); {
+		q.forgetLocked(removed.first)
+		err = q.reader.read(q.spool, q.findLocked, q.afterLocked, b, from, q.batching)
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if err != nil {
@@ -431,6 +436,12 @@ func (q *Queue) missing(n uint64) {
 	q.state.cursor, q.read = n, n
 	q.save()
 	q.spool.log.Error(fmt.Sprintf("spool: %d rows are not on disk any more, and are lost", lost))
+}
+
+func (q *Queue) forgetLocked(first uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.spool.forget(first)
 }
 
 func (q *Queue) findLocked(n uint64) (segment, bool) {

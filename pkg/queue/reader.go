@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 )
 
 // reader reads the rows of a spool in order. It is the consumer's.
@@ -13,6 +14,11 @@ type reader struct {
 	off  int64   // of the next record
 	body []byte
 }
+
+// removedError says that somebody has removed the segment with that first row.
+type removedError struct{ first uint64 }
+
+func (e *removedError) Error() string { return segmentName(e.first) + " was removed" }
 
 func (r *reader) close() {
 	if r.file != nil {
@@ -29,6 +35,9 @@ func (r *reader) seek(s *spool, g segment) error {
 	}
 	r.close()
 	f, err := s.files.open(segmentName(g.first), false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &removedError{g.first}
+	}
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"slices"
 )
@@ -170,11 +171,25 @@ func (s *spool) leave() {
 
 // drop removes the oldest segment.
 func (s *spool) drop() {
-	if err := s.files.remove(segmentName(s.segments[0].first)); err != nil {
+	if err := s.files.remove(segmentName(s.segments[0].first)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.log.Error(fmt.Sprintf("spool: %v; the file is of no more use, remove it", err))
 	}
 	s.bytes -= s.segments[0].size
 	s.segments = slices.Delete(s.segments, 0, 1)
+}
+
+// forget gives up a segment that somebody has removed. Its rows are missing from then on.
+func (s *spool) forget(first uint64) {
+	i := slices.IndexFunc(s.segments, func(g segment) bool { return g.first == first })
+	if i < 0 {
+		return // it is made anew right now
+	}
+	if i == len(s.segments)-1 {
+		s.leave()
+	}
+	s.log.Error(fmt.Sprintf("spool: somebody has removed %s, and the rows in it count as lost", segmentName(first)))
+	s.bytes -= s.segments[i].size
+	s.segments = slices.Delete(s.segments, i, i+1)
 }
 
 // find is the segment that has row number n, or the first behind it; ok is false

@@ -703,3 +703,73 @@ func TestSegmentMadeAgain(t *testing.T) {
 		t.Errorf("block %+v, %v; want three rows of the new layout", blk, err)
 	}
 }
+
+// TestRemovedSegment: rows of a segment that somebody has removed under the running
+// daemon count as lost, and those around it and after it are delivered.
+func TestRemovedSegment(t *testing.T) {
+	for name, which := range map[string]func(names []string) []string{
+		"the first":    func(names []string) []string { return names[:1] },
+		"one between":  func(names []string) []string { return names[1:2] },
+		"the last":     func(names []string) []string { return names[len(names)-1:] },
+		"all of them":  func(names []string) []string { return names },
+		"the last two": func(names []string) []string { return names[len(names)-2:] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, o := newDisk(), spooled
+			o.Memory, o.SpoolMax = 4096, 8*segmentMin
+			q := openOn(t, d, o)
+			p := producer{q: q}
+			for len(q.spool.segments) < 4 {
+				if !p.offer(20, 1000) {
+					t.Fatal("refused")
+				}
+			}
+			var names []string
+			for _, g := range q.spool.segments {
+				names = append(names, segmentName(g.first))
+			}
+			for _, n := range which(names) {
+				delete(d.files, n)
+			}
+			got := map[uint64]bool{}
+			take := func(want uint64) {
+				t.Helper()
+				for deadline := time.Now().Add(5 * time.Second); q.Tally().Waiting > 0; {
+					ctx, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+					blk, err := q.Get(ctx)
+					stop()
+					if err == nil {
+						for i := range blk.Rows() {
+							got[binary.BigEndian.Uint64(blk.Row(i))] = true
+						}
+						done(q, blk)
+					}
+					if time.Now().After(deadline) {
+						t.Fatalf("%+v", q.Tally())
+					}
+				}
+				if a := q.Tally(); a.Taken != want || a.Written != uint64(len(got)) || a.Lost != want-uint64(len(got)) {
+					t.Errorf("%+v, and %d rows", a, len(got))
+				}
+				balanced(t, q)
+			}
+			take(p.next)
+			if lost := q.Tally().Lost; lost == 0 || lost > p.next-20 && name != "all of them" {
+				t.Errorf("%d of %d rows lost", lost, p.next)
+			}
+			first := p.next
+			for range 3 {
+				p.offer(20, 1000)
+			}
+			take(p.next)
+			for n := first; n < p.next; n++ {
+				if !got[n] {
+					t.Fatalf("row %d of after is not there", n)
+				}
+			}
+			if left := q.spool.bytes; left < 0 || left > int64(d.used()) {
+				t.Errorf("%d bytes are said to be used, of %d", left, d.used())
+			}
+		})
+	}
+}
