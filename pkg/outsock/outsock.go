@@ -107,7 +107,7 @@ func (c *Conn) dial(ctx context.Context) error {
 }
 
 // Reopen connects anew, as ulogd does on SIGHUP.
-func (c *Conn) Reopen() error { return c.Connect(context.Background()) }
+func (c *Conn) Reopen(ctx context.Context) error { return c.Connect(ctx) }
 
 func (c *Conn) stream() bool { return c.Network == "tcp" || c.Network == "unix" }
 

@@ -121,7 +121,7 @@ func TestTLSFiles(t *testing.T) {
 	if err := os.Remove(key); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Reopen(); err != nil {
+	if err := c.Reopen(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if c.tls != first {

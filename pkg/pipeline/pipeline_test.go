@@ -90,6 +90,7 @@ type fake struct {
 	batching queue.Batching
 	connect  func(attempt int) error
 	write    func(attempt int, rows []string) error
+	stuck    bool // Reopen takes as long as it may
 
 	slot                              event.Slot
 	connects, writes, closes, reopens int
@@ -99,7 +100,13 @@ type fake struct {
 func (o *fake) Bind(b *event.Binder)                   { b.In(&o.slot, o.key, event.U32) }
 func (o *fake) Queue() (queue.Options, queue.Batching) { return o.options, o.batching }
 func (o *fake) Close() error                           { o.closes++; return nil }
-func (o *fake) Reopen() error                          { o.reopens++; return errors.New("reopen is of no use") }
+func (o *fake) Reopen(ctx context.Context) error {
+	o.reopens++
+	if o.stuck {
+		<-ctx.Done()
+	}
+	return errors.New("reopen is of no use")
+}
 
 func (o *fake) Encode(blk *queue.Block, rows *event.Rows) {
 	for e := range rows.All() {
@@ -475,6 +482,22 @@ func TestReopen(t *testing.T) {
 		}
 		same(t, "the idle output", numbers(10, 1), idle.got)
 		same(t, "the failing output", numbers(10, 1), failing.got)
+	})
+}
+
+// TestReopenEnds: what opens anew when the daemon ends has no more time than the rest.
+func TestReopenEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := &fake{stuck: true}
+		p := newBench(map[string]*counting{"SRC": {events: 10, endless: true}}, map[string]*fake{"STUCK": stuck})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		time.AfterFunc(30*time.Second, func() { p.Reopen() })
+		begin := time.Now()
+		p.run(t, ctx, "s1:SRC,o1:STUCK")
+		if took := time.Since(begin) - time.Minute; stuck.reopens != 1 || took > 2*drainTime {
+			t.Errorf("reopened %d times, and ended after %v", stuck.reopens, took)
+		}
 	})
 }
 

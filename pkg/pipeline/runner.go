@@ -240,11 +240,13 @@ func (r *runner) abandon() {
 func (r *runner) get(ctx context.Context) (*queue.Block, error) {
 	for {
 		blk, err := r.queue.Get(ctx)
-		r.maybeReopen()
-		if blk != nil || errors.Is(err, io.EOF) || ctx.Err() != nil {
+		r.maybeReopen(ctx)
+		switch {
+		case blk != nil, errors.Is(err, io.EOF):
 			return blk, err
-		}
-		if err != nil {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil:
 			r.failed(err)
 			if err := r.pause(ctx); err != nil {
 				return nil, err
@@ -262,20 +264,20 @@ func (r *runner) requestReopen() {
 	r.queue.Kick()
 }
 
-func (r *runner) maybeReopen() {
+func (r *runner) maybeReopen(ctx context.Context) {
 	select {
 	case <-r.reopen:
-		r.reopenNow()
+		r.reopenNow(ctx)
 	default:
 	}
 }
 
-func (r *runner) reopenNow() {
+func (r *runner) reopenNow(ctx context.Context) {
 	x, ok := r.output.(plugin.Reopener)
 	if !ok {
 		return
 	}
-	err := x.Reopen()
+	err := x.Reopen(ctx)
 	if err == nil {
 		return
 	}
@@ -408,7 +410,7 @@ func (r *runner) pause(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-r.reopen:
-		r.reopenNow()
+		r.reopenNow(ctx)
 	case <-t.C:
 	}
 	return nil

@@ -80,7 +80,7 @@ func (f *File) Write(_ context.Context, blk *queue.Block) error {
 }
 
 // Reopen opens the file's path anew.
-func (f *File) Reopen() error {
+func (f *File) Reopen(context.Context) error {
 	if f.file == nil {
 		return nil
 	}

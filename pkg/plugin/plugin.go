@@ -70,8 +70,11 @@ type Output interface {
 }
 
 // A Reopener is an output that opens its file anew on SIGHUP. It is called on
-// the output's goroutine; on an error the output goes on as before.
-type Reopener interface{ Reopen() error }
+// the output's goroutine, and has to end with ctx; on an error the output goes on as
+// before.
+type Reopener interface {
+	Reopen(ctx context.Context) error
+}
 
 // A Recorder is an output whose receiver notes, in one transaction with the rows,
 // how far it has come in a queue, so that each row is stored exactly once. Its

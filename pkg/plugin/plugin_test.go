@@ -148,11 +148,11 @@ func block(row string) *queue.Block {
 func TestFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	f := &plugin.File{FileOptions: plugin.FileOptions{File: path}, QueueOptions: queue.Defaults, Files: new(outfile.Set), Header: []byte("header\n")}
-	if err := errors.Join(f.Reopen(), f.Close()); err != nil {
+	if err := errors.Join(f.Reopen(t.Context()), f.Close()); err != nil {
 		t.Errorf("before Connect: %v", err)
 	}
 	ctx := t.Context()
-	err := errors.Join(f.Connect(ctx), f.Write(ctx, block("a\n")), os.Rename(path, path+".1"), f.Reopen(), f.Write(ctx, block("b\n")),
+	err := errors.Join(f.Connect(ctx), f.Write(ctx, block("a\n")), os.Rename(path, path+".1"), f.Reopen(t.Context()), f.Write(ctx, block("b\n")),
 		os.Rename(path, path+".2"), f.Connect(ctx), f.Write(ctx, block("c\n")), f.Close())
 	if err != nil {
 		t.Error(err)

@@ -239,7 +239,7 @@ func (o *Output) Write(ctx context.Context, blk *queue.Block) error {
 }
 
 // Reopen connects anew, so that columns that were added are used.
-func (o *Output) Reopen() error { return o.Connect(context.Background()) }
+func (o *Output) Reopen(ctx context.Context) error { return o.Connect(ctx) }
 
 // Close gives the connection up, and ends the removal of old rows.
 func (o *Output) Close() error {

@@ -318,7 +318,7 @@ func (o *Output) current(ctx context.Context) error {
 
 // Reopen closes the database and opens it again. After an error the next Write
 // tries the same.
-func (o *Output) Reopen() error { return o.Connect(context.Background()) }
+func (o *Output) Reopen(ctx context.Context) error { return o.Connect(ctx) }
 
 // Close gives the database up, and ends the removal of old rows.
 func (o *Output) Close() error {

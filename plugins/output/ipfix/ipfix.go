@@ -123,4 +123,4 @@ func (x *exporter) Connect(ctx context.Context) error {
 }
 
 // Reopen connects anew on SIGHUP.
-func (x *exporter) Reopen() error { return x.Connect(context.Background()) }
+func (x *exporter) Reopen(ctx context.Context) error { return x.Connect(ctx) }

@@ -2,6 +2,7 @@ package ipfix
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -200,7 +201,7 @@ func TestTLS(t *testing.T) {
 	}
 	defer l.Close()
 	x, blk := start(t, join(address(t, l.Addr()), plugintest.Options{"proto": "tcp", "tls": "1", "tls_ca": authority.CA, "tls_cert": cert, "tls_key": key}), many(100)...)
-	for _, connect := range []func() error{func() error { return x.Connect(t.Context()) }, x.Reopen} {
+	for _, connect := range []func(context.Context) error{x.Connect, x.Reopen} {
 		s, read := new(stream), make(chan error, 1)
 		go func() {
 			conn, err := l.Accept()
@@ -210,7 +211,7 @@ func TestTLS(t *testing.T) {
 			}
 			read <- err
 		}()
-		if err := connect(); err != nil {
+		if err := connect(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if err := x.Write(t.Context(), blk); err != nil {

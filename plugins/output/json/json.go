@@ -50,7 +50,7 @@ type delivery interface {
 	Queue() (queue.Options, queue.Batching)
 	Connect(context.Context) error
 	Write(context.Context, *queue.Block) error
-	Reopen() error
+	Reopen(context.Context) error
 	Close() error
 }
 

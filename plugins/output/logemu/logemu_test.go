@@ -56,7 +56,7 @@ func TestRotation(t *testing.T) {
 	run := plugintest.Bench{Plugin: "LOGEMU", Options: plugintest.Options{"file": path, "sync": "1"}, Keys: keys}.Start(t, e{"print": "a\n"}, e{"print": "b\n"})
 	out := run.Output(t)
 	write := func() error { return out.Write(t.Context(), run.Encode(t)) }
-	if err := errors.Join(out.Connect(t.Context()), write(), os.Rename(path, path+".1"), out.(plugin.Reopener).Reopen(), write(), write(), out.Close()); err != nil {
+	if err := errors.Join(out.Connect(t.Context()), write(), os.Rename(path, path+".1"), out.(plugin.Reopener).Reopen(t.Context()), write(), write(), out.Close()); err != nil {
 		t.Fatal(err)
 	}
 	const block = "Nov 23 07:57:13 fw1 a\nNov 23 07:57:13 fw1 b\n"

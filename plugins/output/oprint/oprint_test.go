@@ -149,7 +149,7 @@ func TestFile(t *testing.T) {
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
-	if err := out.(plugin.Reopener).Reopen(); err != nil {
+	if err := out.(plugin.Reopener).Reopen(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := out.Write(ctx, blk); err != nil {
@@ -172,7 +172,7 @@ func TestFileErrors(t *testing.T) {
 	if err := out.Connect(ctx); !errors.Is(err, plugin.ErrNotConnected) {
 		t.Errorf("pipe without reader: %v, want ErrNotConnected", err)
 	}
-	if err := out.(plugin.Reopener).Reopen(); err != nil {
+	if err := out.(plugin.Reopener).Reopen(t.Context()); err != nil {
 		t.Errorf("reopen while not connected: %v", err)
 	}
 	missing := filepath.Join(dir, "missing", "oprint.log")

@@ -228,7 +228,7 @@ func TestReopen(t *testing.T) {
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
-	if err := out.(plugin.Reopener).Reopen(); err != nil {
+	if err := out.(plugin.Reopener).Reopen(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	check(t, path, header(0))
@@ -260,7 +260,7 @@ func TestSharedFile(t *testing.T) {
 							t.Error(err)
 						}
 					}
-					if err := out.(plugin.Reopener).Reopen(); err != nil {
+					if err := out.(plugin.Reopener).Reopen(t.Context()); err != nil {
 						t.Error(err)
 					}
 				}
@@ -317,7 +317,7 @@ func TestPipe(t *testing.T) {
 	if err := out.Connect(context.Background()); !errors.Is(err, plugin.ErrNotConnected) {
 		t.Fatalf("without a reader: %v, want ErrNotConnected", err)
 	}
-	if err := out.(plugin.Reopener).Reopen(); err != nil {
+	if err := out.(plugin.Reopener).Reopen(t.Context()); err != nil {
 		t.Fatalf("reopen while not connected: %v", err)
 	}
 	for range 2 { // each reader gets a header
@@ -327,7 +327,7 @@ func TestPipe(t *testing.T) {
 		}
 		connect(t, out)
 		write(t, out, blk)
-		if err := out.(plugin.Reopener).Reopen(); err != nil {
+		if err := out.(plugin.Reopener).Reopen(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		write(t, out, blk)

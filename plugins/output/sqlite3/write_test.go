@@ -320,7 +320,7 @@ func TestRotation(t *testing.T) {
 				}
 				for _, o := range []*sqlite.Output{a, b} {
 					if reopen {
-						if err := o.Reopen(); err != nil {
+						if err := o.Reopen(t.Context()); err != nil {
 							t.Fatal(err)
 						}
 					}

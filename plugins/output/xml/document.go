@@ -83,7 +83,7 @@ func (d *document) Write(_ context.Context, blk *queue.Block) error {
 
 // Reopen ends the document and begins another. The standard output stays as it
 // is.
-func (d *document) Reopen() error {
+func (d *document) Reopen(context.Context) error {
 	if d.to == nil || d.stdout {
 		return nil
 	}

@@ -68,11 +68,11 @@ func TestDocuments(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	reopen := out.(plugin.Reopener).Reopen
-	must(t, reopen()) // in the same second
-	must(t, reopen())
+	must(t, reopen(ctx)) // in the same second
+	must(t, reopen(ctx))
 	must(t, out.Write(ctx, blk))
 	now = now.Add(time.Second)
-	must(t, reopen())
+	must(t, reopen(ctx))
 	must(t, out.Close())
 	want := map[string]string{
 		"ulogd-pkt-23112026-132713.xml":   header + row + row + footer,
@@ -116,7 +116,7 @@ func TestMissingDirectory(t *testing.T) {
 	if err == nil || errors.Is(err, plugin.ErrNotConnected) || !strings.Contains(err.Error(), dir) {
 		t.Errorf("%v, want an error that names %s and is not ErrNotConnected", err, dir)
 	}
-	if err := out.(plugin.Reopener).Reopen(); err != nil {
+	if err := out.(plugin.Reopener).Reopen(t.Context()); err != nil {
 		t.Errorf("reopen of what is not open: %v", err)
 	}
 	if err := out.Close(); err != nil {
@@ -130,7 +130,7 @@ func TestFailedReopenKeepsTheFile(t *testing.T) {
 	out, blk := start(t, plugintest.Options{"directory": dir}, nil)
 	must(t, out.Connect(ctx))
 	must(t, os.Rename(dir, dir+"b"))
-	if err := out.(plugin.Reopener).Reopen(); err == nil {
+	if err := out.(plugin.Reopener).Reopen(t.Context()); err == nil {
 		t.Error("no error of reopen although the directory is gone")
 	}
 	must(t, out.Write(ctx, blk))
@@ -152,7 +152,7 @@ func TestStdout(t *testing.T) {
 	out, blk := start(t, plugintest.Options{"stdout": "1", "directory": dir}, nil)
 	must(t, out.Connect(ctx))
 	must(t, out.Write(ctx, blk))
-	must(t, out.(plugin.Reopener).Reopen())
+	must(t, out.(plugin.Reopener).Reopen(t.Context()))
 	must(t, out.Write(ctx, blk))
 	must(t, out.Close())
 	want := map[string]string{"stdout": header + record + record + footer}
@@ -185,7 +185,7 @@ func TestRotationOfACutDocument(t *testing.T) {
 		t.Fatalf("Write: %v, want EFBIG", err)
 	}
 	must(t, os.Rename(filepath.Join(dir, "ulogd-pkt-23112026-075713.xml"), filepath.Join(away, "old")))
-	must(t, out.(plugin.Reopener).Reopen())
+	must(t, out.(plugin.Reopener).Reopen(t.Context()))
 	must(t, out.Write(ctx, blk))
 	must(t, out.Close())
 	records := strings.Repeat(record, 10)
