@@ -26,7 +26,8 @@ type relational struct {
 	parts  *sqldb.Relational
 	width  int
 	used   []bool // columns that a row of the block has a value for
-	packet part
+	all    target // columns of ulog2
+	packet part   // those of them that the block needs
 	hw     part
 	kids   []part // as parts.Children
 	macs   macs
@@ -70,6 +71,7 @@ func (w *relational) plan(columns []string) error {
 	w.parts = sqldb.NewRelational(columns, w.offers)
 	w.width = len(columns)
 	w.packet = w.part(&w.parts.Packet, "mac_id")
+	w.all = w.packet.target
 	w.hw = w.part(&w.parts.Hardware, w.parts.Hardware.ID)
 	w.kids = w.kids[:0]
 	for i := range w.parts.Children {
@@ -128,6 +130,7 @@ func (w *relational) write(ctx context.Context, blk *queue.Block) error {
 	if err := w.lookUp(ctx, blk); err != nil {
 		return err
 	}
+	w.packet.target = target{w.all.Narrow(w.used)}
 	for from := 0; from < blk.Rows(); {
 		n, err := w.packets(ctx, blk, from)
 		if err != nil {
@@ -197,13 +200,13 @@ func (w *relational) loads() bool {
 
 // loadPackets stores n packets. The result is the number of the first one.
 func (w *relational) loadPackets(ctx context.Context, blk *queue.Block, from, n int) (first uint64, err error) {
-	p := part{target: target{w.packet.Narrow(w.used)}, table: w.packet.table, number: w.packet.number, load: true}
-	err = w.loadStream(ctx, p.table, p.all(), n, func(dst []byte, i int) ([]byte, error) {
+	w.packet.begin(true)
+	err = w.loadStream(ctx, w.packet.table, w.packet.all(), n, func(dst []byte, i int) ([]byte, error) {
 		values, err := w.decode(blk, from+i, w.width)
 		if err != nil {
 			return dst, err
 		}
-		return append(p.appendRow(dst, w.fitter, values, w.macs.id(from+i)), '\n'), nil
+		return append(w.packet.appendRow(dst, w.fitter, values, w.macs.id(from+i)), '\n'), nil
 	})
 	if err != nil {
 		return 0, err
