@@ -101,7 +101,8 @@ func flood(b *testing.B, to target, program string, count int) {
 		b.Fatal(err)
 	}
 	begin := time.Now()
-	if _, err := generator.Run(context.Background(), ns, generator.Load{Count: count, Seed: 1}); err != nil {
+	offered, err := generator.Run(context.Background(), ns, generator.Load{Count: count, Seed: 1})
+	if err != nil {
 		b.Fatal(err)
 	}
 	matched, err := hits.Packets()
@@ -122,6 +123,7 @@ func flood(b *testing.B, to target, program string, count int) {
 		b.Logf("%d of %d rows; the logger says:\n%s", rows, matched, said(b, cmd))
 	}
 	b.ReportMetric(float64(rows)/last.Sub(begin).Seconds(), "rows/s")
+	b.ReportMetric(offered.PerSecond(), "offered/s") // rows can't come faster
 	b.ReportMetric(100*(1-float64(rows)/float64(matched)), "%lost")
 	b.ReportMetric(float64(peak(b, cmd.Process.Pid)>>20), "MiB")
 	if err := cmd.Process.Kill(); err != nil {
