@@ -47,7 +47,7 @@ func convert(o options, r *plugin.Registry, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, r)
 	}
 	if o.convert == "conf" {
-		err = f.WriteConf(stdout)
+		err = f.WriteConf(stdout, optionsOf(r))
 	} else {
 		err = f.WriteTOML(stdout, optionsOf(r))
 	}

@@ -24,7 +24,7 @@ func TestReplaceULOG(t *testing.T) {
 			t.Errorf("%q: (-want +got):\n%s", src, diff)
 		}
 		var b strings.Builder
-		if err := c.WriteConf(&b); err != nil || !strings.Contains(b.String(), "\nstack=\""+stack+"\"\n") || !strings.Contains(b.String(), "\n[log1]\n") {
+		if err := c.WriteConf(&b, noFields); err != nil || !strings.Contains(b.String(), "\nstack=\""+stack+"\"\n") || !strings.Contains(b.String(), "\n[log1]\n") {
 			t.Errorf("%q: %v, written as\n%s", src, err, b.String())
 		}
 	}

@@ -17,17 +17,15 @@ import (
 // WriteTOML writes f as TOML. The options that a plugin has come from fields,
 // which returns nil for a plugin it does not know; their values are written in
 // their own types, all others as strings. What f's reader ignored becomes a
-// comment.
+// comment, with its value only if that is known to be no secret.
 //
 // Text that is not UTF-8 is an error, because TOML cannot hold it.
 func (f *File) WriteTOML(w io.Writer, fields func(plugin string) []option.Field) error {
-	return f.write(w, func(b *bytes.Buffer, s option.Section) error {
-		return writeSection(b, s, f.fieldsOf(s.Name, fields))
-	})
+	return f.write(w, fields, writeSection)
 }
 
 // write writes all sections, with a blank line between.
-func (f *File) write(w io.Writer, section func(*bytes.Buffer, option.Section) error) error {
+func (f *File) write(w io.Writer, fields func(plugin string) []option.Field, section func(*bytes.Buffer, option.Section, map[string]option.Field) error) error {
 	var b bytes.Buffer
 	for i, name := range f.names() {
 		if i > 0 {
@@ -35,7 +33,7 @@ func (f *File) write(w io.Writer, section func(*bytes.Buffer, option.Section) er
 		}
 		s := f.Sections[name]
 		s.Name = name // messages may call it otherwise
-		if err := section(&b, s); err != nil {
+		if err := section(&b, s, f.fieldsOf(name, fields)); err != nil {
 			return err
 		}
 	}
@@ -54,13 +52,17 @@ func (f *File) names() []string {
 }
 
 // fieldsOf are the options of an instance, by name. If several plugins share
-// it and disagree on a type, a string suits them all.
+// it and disagree on a type, a string suits them all; what is a secret of one is a
+// secret.
 func (f *File) fieldsOf(instance string, fields func(plugin string) []option.Field) map[string]option.Field {
 	all := map[string]option.Field{}
 	add := func(list []option.Field) {
 		for _, field := range list {
-			if old, ok := all[field.Name]; ok && old.GoKind != field.GoKind {
-				field.GoKind = reflect.String
+			if old, ok := all[field.Name]; ok {
+				field.Secret = field.Secret || old.Secret
+				if old.GoKind != field.GoKind {
+					field.GoKind = reflect.String
+				}
 			}
 			all[field.Name] = field
 		}
@@ -91,7 +93,7 @@ func writeSection(b *bytes.Buffer, s option.Section, fields map[string]option.Fi
 		list := s.Name == global && isList(e)
 		switch {
 		case e.NoValue || strings.HasPrefix(e.Name, "#") || written[e.Name] && !list:
-			fmt.Fprintf(b, "# ignored: %s = %s\n", option.Key(e.Name), option.Quote(e.Value))
+			writeIgnored(b, option.Key(e.Name), " = ", option.Quote(e.Value), shown(e, fields))
 			continue
 		case list && !written[e.Name]:
 			writeList(b, s, e.Name)
@@ -101,6 +103,21 @@ func writeSection(b *bytes.Buffer, s option.Section, fields map[string]option.Fi
 		written[e.Name] = true
 	}
 	return nil
+}
+
+// writeIgnored writes what is of no effect as a comment, on one line.
+func writeIgnored(b *bytes.Buffer, name, equals, value string, shown bool) {
+	if !shown {
+		equals, value = "", ""
+	}
+	fmt.Fprintf(b, "# ignored: %s%s%s\n", name, equals, value)
+}
+
+// shown tells whether the value of an ignored line may be told: an option that is not
+// known may be a misspelt or a commented password.
+func shown(e option.Entry, fields map[string]option.Field) bool {
+	f, known := fields[e.Name]
+	return e.Value == "" || known && !f.Secret
 }
 
 // writeList writes all values of an option that may be repeated.

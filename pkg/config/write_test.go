@@ -1,6 +1,7 @@
 package config
 
 import (
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -83,7 +84,7 @@ loglevel = 7
 # ignored: logfile = ""
 
 [log1]
-# ignored: "#" = "note"
+# ignored: "#"
 group = 5
 
 [db1]
@@ -100,6 +101,50 @@ mask = "0xff"
 	}
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestIgnoredSecrets: a password that is of no effect is in no result. The one that
+// counts is.
+func TestIgnoredSecrets(t *testing.T) {
+	f := parse(t, `[global]
+stack=log1:NFLOG,x:SAFE,db1:BASE
+stack=log1:NFLOG,both:SAFE,both:OUT
+[db1]
+pass=live
+pass=DEAD
+  # pass=DEAD
+  # DEAD
+  #pass=DEAD
+pasword=unknown
+pasword=DEAD
+port=1
+port=22
+[both]
+pass=live
+pass=DEAD
+[nobody]
+pass=unused
+pass=DEAD
+`)
+	fields := func(plugin string) []option.Field {
+		if plugin == "OUT" {
+			return []option.Field{{Name: "pass"}}
+		}
+		return []option.Field{{Name: "pass", Secret: true}, {Name: "port"}}
+	}
+	for name, write := range map[string]func(io.Writer, func(string) []option.Field) error{"TOML": f.WriteTOML, "conf": f.WriteConf} {
+		var b strings.Builder
+		if err := write(&b, fields); err != nil {
+			t.Fatal(err)
+		}
+		got := strings.ReplaceAll(b.String(), " ", "")
+		if strings.Contains(got, "DEAD") || strings.Count(got, `pass="live"`) != 2 || !strings.Contains(got, `pass="unused"`) {
+			t.Errorf("%s: secrets in comments, or not where they count:\n%s", name, b.String())
+		}
+		if strings.Count(got, "#ignored:pass\n") != 3 || !strings.Contains(got, "#ignored:port=") {
+			t.Errorf("%s: not all comments:\n%s", name, b.String())
+		}
 	}
 }
 

@@ -10,13 +10,15 @@ import (
 )
 
 // WriteConf writes f as a ulogd.conf of ulogd 2. What f's reader ignored becomes a
-// comment.
+// comment, as in WriteTOML.
 //
 // That grammar knows no escapes: a text that it can't hold, such as one with a quote
 // and a blank, is an error.
-func (f *File) WriteConf(w io.Writer) error { return f.write(w, writeConfSection) }
+func (f *File) WriteConf(w io.Writer, fields func(plugin string) []option.Field) error {
+	return f.write(w, fields, writeConfSection)
+}
 
-func writeConfSection(b *bytes.Buffer, s option.Section) error {
+func writeConfSection(b *bytes.Buffer, s option.Section, fields map[string]option.Field) error {
 	where := fmt.Sprintf("%s:%d: [%s]", s.File, s.Line, s.Name)
 	if name, rest, ok := word("["+s.Name+"]", headerSeparators); !ok || name != s.Name || rest != "]" {
 		return fmt.Errorf("%s: a ulogd.conf can't hold such a name; rename the section", where)
@@ -26,7 +28,7 @@ func writeConfSection(b *bytes.Buffer, s option.Section) error {
 	for _, e := range s.Entries {
 		again := written[e.Name] && (s.Name != global || !isList(e))
 		if e.NoValue || again || strings.HasPrefix(e.Name, "#") {
-			fmt.Fprintf(b, "# ignored: %s=%s\n", oneLine(e.Name), oneLine(e.Value))
+			writeIgnored(b, oneLine(e.Name), "=", oneLine(e.Value), shown(e, fields))
 			continue
 		}
 		written[e.Name] = true

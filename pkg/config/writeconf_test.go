@@ -27,7 +27,7 @@ group = 1
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	if err := f.WriteConf(&b); err != nil {
+	if err := f.WriteConf(&b, noFields); err != nil {
 		t.Fatal(err)
 	}
 	want := `[global]
@@ -63,7 +63,7 @@ func TestWriteConfErrors(t *testing.T) {
 			t.Fatal(err)
 		}
 		var b strings.Builder
-		if got := errorText(f.WriteConf(&b)); !strings.HasPrefix(got, want) || b.Len() > 0 {
+		if got := errorText(f.WriteConf(&b, noFields)); !strings.HasPrefix(got, want) || b.Len() > 0 {
 			t.Errorf("%q: %q and %q, want %q", src, got, b.String(), want)
 		}
 	}
@@ -83,7 +83,7 @@ func TestConfRoundTrip(t *testing.T) {
 func checkConf(t *testing.T, f *File) {
 	t.Helper()
 	var b strings.Builder
-	if err := f.WriteConf(&b); err != nil {
+	if err := f.WriteConf(&b, noFields); err != nil {
 		return // see TestWriteConfErrors
 	}
 	again, err := Parse("u.conf", []byte(b.String()))

@@ -115,15 +115,13 @@ func maskAll(written map[string]string) map[string]string {
 func runConverted(t *testing.T, dir string, rec recording) map[string]string {
 	t.Helper()
 	written := map[string]string{}
-	for name, write := range map[string]func(*config.File, io.Writer) error{
+	for name, write := range map[string]func(*config.File, io.Writer, func(string) []option.Field) error{
 		"logemu.log": (*config.File).WriteConf,
-		"oprint.log": func(f *config.File, w io.Writer) error {
-			return f.WriteTOML(w, func(string) []option.Field { return nil })
-		},
+		"oprint.log": (*config.File).WriteTOML,
 	} {
 		out := t.TempDir()
 		var b strings.Builder
-		if err := write(parseFirst(t, "ulogd.conf", strings.ReplaceAll(firstConfig, "DIR", out)), &b); err != nil {
+		if err := write(parseFirst(t, "ulogd.conf", strings.ReplaceAll(firstConfig, "DIR", out)), &b, func(string) []option.Field { return nil }); err != nil {
 			t.Fatal(err)
 		}
 		file := map[string]string{"logemu.log": "ulogd.conf", "oprint.log": "ulogd.toml"}[name]
