@@ -58,18 +58,20 @@ func newDaemon(c *cli, o options, w *waiter) *daemon {
 
 // run is the program. The result is its exit code.
 func run(args []string, stdout, stderr io.Writer) int {
-	c := &cli{stdout, stderr, plugin.Default, lookupAccount}
+	answer := &answer{to: stdout}
+	c := &cli{answer, stderr, plugin.Default, lookupAccount}
 	o, err := c.parse(args)
 	switch {
 	case errors.Is(err, errAnswered):
-		return 0
+		return answer.code(0, stderr)
 	case err != nil:
 		return 1
 	case o.convert != "":
-		return convert(o, c.registry, stdout, stderr)
+		return answer.code(convert(o, c.registry, answer, stderr), stderr)
 	case o.check:
-		return newDaemon(c, o, nil).check()
+		return answer.code(newDaemon(c, o, nil).check(), stderr)
 	}
+	c.stdout = stdout // of which the daemon's log is no answer
 	var w *waiter
 	if o.daemon {
 		if w = findWaiter(); w == nil {

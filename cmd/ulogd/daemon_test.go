@@ -654,6 +654,25 @@ func TestCheck(t *testing.T) {
 	f("", 1, "not even a single working plugin stack")
 }
 
+// An answer that does not get out is an error.
+func TestAnswerToFullDisk(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	s := newStage(t, replay+"logfile=DIR/log\n"+replaySections)
+	for _, flag := range []string{"--check", "--plugins", "--info=NFLOG", "--convert", "--convert=conf", "--version", "--help"} {
+		cmd := s.command(flag)
+		var stderr strings.Builder
+		cmd.Stdout, cmd.Stderr = full, &stderr
+		err := cmd.Run()
+		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.HasSuffix(stderr.String(), "write standard output: no space left on device; the answer is not complete\n") {
+			t.Errorf("%s: %v, code %d, %q", flag, err, code, stderr.String())
+		}
+	}
+}
+
 // What --convert writes is as good as what it read, and converts to itself.
 func TestConvert(t *testing.T) {
 	s := newStage(t, replay+"logfile=DIR/log\n"+replaySections)

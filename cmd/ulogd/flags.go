@@ -51,6 +51,29 @@ type cli struct {
 // was given.
 var errAnswered = errors.New("answered")
 
+// answer is standard output for what the command line asked for. Writing to it never
+// fails: code tells whether all of it got out.
+type answer struct {
+	to  io.Writer
+	err error
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	if a.err == nil {
+		_, a.err = a.to.Write(p)
+	}
+	return len(p), nil
+}
+
+// code is the exit code of an answer: that of what was asked, unless it did not get out.
+func (a *answer) code(asked int, stderr io.Writer) int {
+	if a.err == nil {
+		return asked
+	}
+	fmt.Fprintf(stderr, "write standard output: %v; the answer is not complete\n", reason(a.err))
+	return 1
+}
+
 // parse reads the command line. Options that only want an answer get it at once,
 // before later ones are looked at. An error other than errAnswered has been
 // reported.
