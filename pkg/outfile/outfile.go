@@ -7,48 +7,55 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/queue"
 )
 
-// Set is the files of one daemon. Outputs that name the same path share one open
-// file, so that a rotation concerns them all at once and lines never mix. The
-// zero Set is empty and may be used concurrently.
+// Set is the files of one daemon. Outputs whose paths lead to the same file, however
+// they spell it, share one open file, so that lines never mix. The zero Set is empty
+// and may be used concurrently.
 type Set struct {
 	// Owner is to own the files that are created while the process is still
 	// root, and then becomes somebody else. Nil leaves them to root. It is set
 	// before the first Open.
 	Owner *Owner
 
-	mu    sync.Mutex
-	files map[string]*shared
+	mu   sync.Mutex
+	open []*shared
 }
 
 // Owner is a user and a group by their numbers.
 type Owner struct{ UID, GID int }
 
+// shared is an open file.
 type shared struct {
-	path   string
-	header []byte
-	refs   int // guarded by Set.mu
+	f    *os.File
+	info fs.FileInfo     // which file it is; nil if it is not to be shared
+	gone <-chan struct{} // closed when the reader of the pipe f has gone; nil if f is none
+	refs int             // guarded by Set.mu
+
+	broken atomic.Bool // as gone, but found by a write
 
 	mu      sync.Mutex
-	f       *os.File
-	gone    <-chan struct{} // closed when the reader of the pipe f has gone; nil if f is none
-	opened  int             // how often
-	broken  bool            // as gone, but found by a write
-	partial *File           // whose block is partly written, for the others to wait for
+	emptied int   // how often somebody has emptied it
+	partial *File // whose block is partly written, for the others to wait for
+	cut     int64 // where the row begins that is partly written
+	end     int64 // and its part ends; -1 where nothing can be taken back
 }
 
 // File is one output's use of a file. It is used by one goroutine at a time.
 type File struct {
-	set    *Set
-	file   *shared
-	done   int // bytes of the present block that are written
-	opened int // of the file that they were written to
+	set     *Set
+	path    string // empty for the standard output
+	header  []byte
+	file    *shared
+	done    int // bytes of the present block that are written
+	emptied int // as of the file that they were written to
 }
 
 // ErrNoReader says that a named pipe has nobody who reads it.
@@ -66,7 +73,11 @@ var errBusy = errors.New("another output's block is partly written")
 // pipe without a reader is ErrNoReader, and one that has no room for the header
 // os.ErrDeadlineExceeded.
 func (s *Set) Open(path string, header []byte) (*File, error) {
-	return s.use(path, header, func() (*os.File, error) { return s.open(path, header) })
+	file, err := s.lead(path, header)
+	if err != nil {
+		return nil, err
+	}
+	return &File{set: s, path: path, header: header, file: file, emptied: file.timesEmptied()}, nil
 }
 
 // Create is like Open for a file that must not be there yet: fs.ErrExist. Nobody
@@ -79,7 +90,7 @@ func (s *Set) Create(path string, header []byte) (*File, error) {
 	if err := errors.Join(s.Give(path), begin(f, header)); err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(path))
 	}
-	return &File{set: s, file: &shared{path: path, header: header, refs: 1, f: f}}, nil
+	return &File{set: s, path: path, header: header, file: &shared{f: f, refs: 1}}, nil
 }
 
 // Give makes the Owner, if there is one, own a file that the process has created.
@@ -95,10 +106,11 @@ func (s *Set) Give(path string) error {
 // outputs writes. Closing it leaves it open. If it is a pipe, its reader is not waited
 // for either.
 func (s *Set) Stdout(header []byte) (*File, error) {
-	f, err := s.use("", nil, func() (*os.File, error) { return stdout(), nil })
+	file, err := s.share(stdout(), nil)
 	if err != nil {
 		return nil, err
 	}
+	f := &File{set: s, file: file, emptied: file.timesEmptied()}
 	if err := f.Write(&queue.Block{Data: header}); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -133,33 +145,60 @@ func closeFile(f *os.File) error {
 	return f.Close()
 }
 
-// use is the file of that path, which is opened unless somebody has it open.
-func (s *Set) use(path string, header []byte, open func() (*os.File, error)) (*File, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	file := s.files[path]
-	if file == nil {
-		f, err := open()
-		if err != nil {
-			return nil, err
-		}
-		if s.files == nil {
-			s.files = make(map[string]*shared)
-		}
-		file = &shared{path: path, header: header, f: f, gone: watch(f)}
-		s.files[path] = file
+// lead is the file that path leads to.
+func (s *Set) lead(path string, header []byte) (*shared, error) {
+	f, err := s.openPath(path)
+	if err != nil {
+		return nil, err
 	}
-	file.refs++
-	return &File{set: s, file: file, opened: file.openings()}, nil
+	return s.share(f, header)
 }
 
-func (s *shared) openings() int {
+// share is the open file that f is as well, or else f, which begins with the header if
+// nothing is in it. It takes f over.
+func (s *Set) share(f *os.File, header []byte) (*shared, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, closeFile(f))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.opened
+	for _, file := range s.open {
+		if os.SameFile(file.info, info) && !file.readerGone() {
+			file.refs++
+			return file, closeFile(f)
+		}
+	}
+	if err := begin(f, header); err != nil {
+		return nil, errors.Join(err, closeFile(f))
+	}
+	file := &shared{f: f, info: info, gone: watch(f), refs: 1}
+	s.open = append(s.open, file)
+	return file, nil
 }
 
-func (s *Set) open(path string, header []byte) (*os.File, error) {
+// leave gives a file up; the last user's leave closes it.
+func (s *Set) leave(file *shared) error {
+	s.mu.Lock()
+	file.refs--
+	last := file.refs == 0
+	if last {
+		s.open = slices.DeleteFunc(s.open, func(other *shared) bool { return other == file })
+	}
+	s.mu.Unlock()
+	if !last {
+		return nil
+	}
+	return closeFile(file.f)
+}
+
+func (s *shared) timesEmptied() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.emptied
+}
+
+func (s *Set) openPath(path string) (*os.File, error) {
 	flags := os.O_WRONLY | os.O_APPEND | os.O_CREATE
 	info, missing := os.Stat(path)
 	pipe := missing == nil && info.Mode()&fs.ModeNamedPipe != 0
@@ -178,11 +217,9 @@ func (s *Set) open(path string, header []byte) (*os.File, error) {
 		return nil, err
 	}
 	if errors.Is(missing, fs.ErrNotExist) {
-		err = s.Give(path)
-	}
-	if err := errors.Join(err, begin(f, header)); err != nil {
-		f.Close()
-		return nil, err
+		if err := s.Give(path); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
 	}
 	return f, nil
 }
@@ -221,7 +258,7 @@ func (s *shared) readerGone() bool {
 	case <-s.gone:
 		return true
 	default:
-		return s.broken
+		return s.broken.Load()
 	}
 }
 
@@ -247,14 +284,14 @@ func begin(f *os.File, header []byte) error {
 func (f *File) Write(blk *queue.Block) error {
 	f.file.mu.Lock()
 	defer f.file.mu.Unlock()
-	if f.file.path != "" && f.file.readerGone() {
-		return fmt.Errorf("%s: %w", f.file.path, ErrNoReader)
+	if f.path != "" && f.file.readerGone() {
+		return fmt.Errorf("%s: %w", f.path, ErrNoReader)
 	}
 	if f.file.partial != nil && f.file.partial != f {
-		return fmt.Errorf("write %s: %w", f.file.path, errBusy)
+		return fmt.Errorf("write %s: %w", f.path, errBusy)
 	}
-	if f.opened != f.file.opened {
-		f.opened, f.done = f.file.opened, rowStart(blk, f.done)
+	if f.emptied != f.file.emptied {
+		f.emptied, f.done = f.file.emptied, rowStart(blk, f.done)
 	}
 	// Only pipes have deadlines; to be without one is no error for the others.
 	_ = f.file.f.SetWriteDeadline(time.Now().Add(patience))
@@ -263,11 +300,11 @@ func (f *File) Write(blk *queue.Block) error {
 	f.file.partial = nil
 	if err != nil {
 		if f.done > 0 {
-			f.file.partial = f
+			f.file.interrupted(f, f.done-rowStart(blk, f.done))
 		}
 		if errors.Is(err, syscall.EPIPE) {
-			f.file.broken = true
-			return fmt.Errorf("%s: %w", f.file.path, ErrNoReader)
+			f.file.broken.Store(true)
+			return fmt.Errorf("%s: %w", f.path, ErrNoReader)
 		}
 		return err
 	}
@@ -275,9 +312,20 @@ func (f *File) Write(blk *queue.Block) error {
 	return nil
 }
 
+// interrupted notes that n bytes of a row of f are at the end of the file.
+func (s *shared) interrupted(f *File, n int) {
+	s.partial, s.end = f, -1
+	if s.info == nil || !s.info.Mode().IsRegular() {
+		return // nobody goes on in it
+	}
+	if info, err := s.f.Stat(); err == nil {
+		s.cut, s.end = info.Size()-int64(n), info.Size()
+	}
+}
+
 // Continue makes f, which is new, go on with the block that before has written a part
 // of, at the beginning of the row that was cut.
-func (f *File) Continue(before *File) { f.opened, f.done = elsewhere, before.done }
+func (f *File) Continue(before *File) { f.emptied, f.done = elsewhere, before.done }
 
 // elsewhere stands for a file that is not the one that is open.
 const elsewhere = -1
@@ -295,71 +343,67 @@ func rowStart(blk *queue.Block, pos int) int {
 }
 
 // Reopen opens the path anew if it leads to another file by now, or the reader of
-// a pipe has gone. So outputs that share a file open it once. A file that somebody
+// a pipe has gone; of outputs that share a file the first opens it. A file that somebody
 // has emptied begins with the header again. On an error the old file stays in use.
 func (f *File) Reopen() error {
-	f.file.mu.Lock()
-	defer f.file.mu.Unlock()
-	if f.file.path == "" { // the standard output
+	if f.path == "" { // the standard output
 		return nil
 	}
-	if f.file.current() {
-		return f.file.renew()
+	if f.current() {
+		return f.file.renew(f.header)
 	}
-	fresh, err := f.set.open(f.file.path, f.file.header)
+	fresh, err := f.set.lead(f.path, f.header)
 	if err != nil {
 		return fmt.Errorf("reopen: %w; the old file stays in use", err)
 	}
-	old := f.file.f
-	f.file.f, f.file.gone = fresh, watch(fresh)
-	f.file.opened++
-	f.file.partial, f.file.broken = nil, false
-	return old.Close()
+	old := f.file
+	old.release(f)
+	f.file, f.emptied = fresh, elsewhere
+	return f.set.leave(old)
 }
 
 // current tells whether the path still leads to the open file, and a pipe still
 // to its reader.
-func (s *shared) current() bool {
-	open, err := s.f.Stat()
-	if err != nil || s.readerGone() {
+func (f *File) current() bool {
+	open, err := f.file.f.Stat()
+	if err != nil || f.file.readerGone() {
 		return false
 	}
-	named, err := os.Stat(s.path)
+	named, err := os.Stat(f.path)
 	return err == nil && os.SameFile(open, named)
 }
 
 // renew begins a file anew that was emptied. A row of which it held a part is to be
 // written whole.
-func (s *shared) renew() error {
+func (s *shared) renew(header []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	info, err := s.f.Stat()
 	if err != nil || info.Size() > 0 || !info.Mode().IsRegular() {
 		return err
 	}
-	s.opened++
+	s.emptied++
 	s.partial = nil
-	return begin(s.f, s.header)
+	return begin(s.f, header)
 }
 
-// release lets the others write although f's block is partly written.
+// release lets the others write although f's block is partly written. So that neither
+// they nor the daemon's next start continue the row that was cut, its part is taken back.
 func (s *shared) release(f *File) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.partial == f {
-		s.partial = nil
+	if s.partial != f {
+		return
+	}
+	s.partial = nil
+	// A size of another's making is left alone.
+	if info, err := s.f.Stat(); err == nil && info.Size() == s.end {
+		_ = s.f.Truncate(s.cut) // or the row stays cut
 	}
 }
 
 // Close gives the file up; the last user's Close closes it.
 func (f *File) Close() error {
-	f.set.mu.Lock()
-	defer f.set.mu.Unlock()
 	f.file.release(f)
-	f.file.refs--
-	if f.file.refs > 0 {
-		return nil
-	}
-	if f.set.files[f.file.path] == f.file {
-		delete(f.set.files, f.file.path)
-	}
-	return closeFile(f.file.f)
+	return f.set.leave(f.file)
 }

@@ -91,7 +91,11 @@ func TestRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, b, "b2\n") // still into the renamed file
-	for _, f := range []*File{a, b, a} {
+	if err := a.Reopen(); err != nil {
+		t.Error(err)
+	}
+	fresh := a.file
+	for _, f := range []*File{b, a} {
 		if err := f.Reopen(); err != nil {
 			t.Error(err)
 		}
@@ -100,8 +104,8 @@ func TestRotation(t *testing.T) {
 	write(t, b, "b3\n")
 	contents(t, path+".1", "header\na1\nb1\nb2\n")
 	contents(t, path, "header\na2\nb3\n")
-	if a.file != b.file || a.file.opened != 1 {
-		t.Errorf("the file was opened anew %d times for both", a.file.opened)
+	if a.file != fresh || b.file != fresh || len(s.open) != 1 {
+		t.Errorf("the file was opened anew more than once for both, %d are open", len(s.open))
 	}
 }
 
@@ -134,8 +138,8 @@ func TestLastUserCloses(t *testing.T) {
 		t.Error(err)
 	}
 	write(t, b, "b\n")
-	if err := b.Close(); err != nil || len(s.files) != 0 {
-		t.Errorf("Close: %v, %d files are left", err, len(s.files))
+	if err := b.Close(); err != nil || len(s.open) != 0 {
+		t.Errorf("Close: %v, %d files are left", err, len(s.open))
 	}
 	if err := b.Write(block("c\n")); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("a write to the closed file: %v", err)
@@ -295,10 +299,107 @@ func TestCloseReleases(t *testing.T) {
 		if err := a.Write(numbered('a', 1536)); !errors.Is(err, unix.ENOSPC) {
 			t.Errorf("Write to the full disk: %v", err)
 		}
-		if err := errors.Join(a.Close(), os.Remove(filepath.Join(dir, "filler")), b.Write(block("b\n"))); err != nil {
+		half, err := os.ReadFile(path)
+		if err := errors.Join(err, a.Close(), os.Remove(filepath.Join(dir, "filler")), b.Write(block("b\n"))); err != nil {
 			t.Errorf("the other's write: %v", err)
 		}
+		contents(t, path, string(half[:bytes.LastIndexByte(half, '\n')+1])+"b\n") // no line is of both
 	})
+}
+
+// spellings are other paths of a file.
+func spellings(t *testing.T, path string) map[string]string {
+	t.Helper()
+	dir, base := filepath.Split(path)
+	link, folder, hard := filepath.Join(t.TempDir(), "link"), filepath.Join(t.TempDir(), "folder"), path+".hard"
+	if err := errors.Join(os.Symlink(path, link), os.Symlink(dir, folder), os.Link(path, hard)); err != nil {
+		t.Fatal(err)
+	}
+	return map[string]string{
+		"path": path, "..": dir + "../" + filepath.Base(dir) + "/" + base, "link": link, "folder": filepath.Join(folder, base), "hard link": hard,
+	}
+}
+
+// TestSpellings has two outputs call the same file by different names: what one has
+// begun, the other does not write into.
+func TestSpellings(t *testing.T) {
+	for _, name := range []string{"path", "..", "link", "folder", "hard link"} {
+		fullDisk(t, func(dir string) {
+			path := filepath.Join(dir, "log")
+			var s Set
+			a := open1(t, &s, path, "header\n")
+			b := open1(t, &s, spellings(t, path)[name], "header\n")
+			blk := numbered('a', 1536)
+			if err := a.Write(blk); !errors.Is(err, unix.ENOSPC) {
+				t.Errorf("%s: Write to the full disk: %v", name, err)
+			}
+			if err := os.Remove(filepath.Join(dir, "filler")); err != nil {
+				t.Error(err)
+			}
+			if err := b.Write(block("b\n")); !errors.Is(err, errBusy) {
+				t.Errorf("%s: Write in the middle of the other's block: %v", name, err)
+			}
+			if err := errors.Join(a.Write(blk), b.Write(block("b\n"))); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			contents(t, path, "header\n"+string(blk.Data)+"b\n")
+		})
+	}
+}
+
+// TestRotatedSpellings has the file renamed: whatever name they have for it, all go on in
+// the new one, which is begun once.
+func TestRotatedSpellings(t *testing.T) {
+	for _, name := range []string{"path", "..", "link", "folder"} {
+		path := filepath.Join(t.TempDir(), "log")
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var s Set
+		a, b := open1(t, &s, path, "header\n"), open1(t, &s, spellings(t, path)[name], "header\n")
+		write(t, a, "a1\n")
+		write(t, b, "b1\n")
+		if err := os.Rename(path, path+".1"); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for _, f := range []*File{a, b} {
+			wg.Go(func() {
+				if err := f.Reopen(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		write(t, a, "a2\n")
+		write(t, b, "b2\n")
+		contents(t, path+".1", "header\na1\nb1\n")
+		contents(t, path, "header\na2\nb2\n")
+		if a.file != b.file {
+			t.Errorf("%s: the file is open twice", name)
+		}
+	}
+}
+
+// TestLinkLeadsElsewhere has a link that leads to the other output's file only for a
+// while.
+func TestLinkLeadsElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "monday"), filepath.Join(dir, "today")
+	if err := os.Symlink("monday", link); err != nil {
+		t.Fatal(err)
+	}
+	var s Set
+	a, b := open1(t, &s, link, "header\n"), open1(t, &s, path, "header\n")
+	write(t, a, "a1\n")
+	write(t, b, "b1\n")
+	if err := errors.Join(os.Remove(link), os.Symlink("tuesday", link), a.Reopen(), b.Reopen()); err != nil {
+		t.Fatal(err)
+	}
+	write(t, a, "a2\n")
+	write(t, b, "b2\n")
+	contents(t, path, "header\na1\nb1\nb2\n")
+	contents(t, filepath.Join(dir, "tuesday"), "header\na2\n")
 }
 
 // fifo makes a named pipe. Its readers do not wait for a writer.
