@@ -157,6 +157,18 @@ func newDaemon(t *testing.T, fw *firewall, m *manager, config string) *daemon {
 	return d
 }
 
+// edit replaces texts of the configuration, each by the one behind it in pairs.
+func (d *daemon) edit(t *testing.T, pairs ...string) {
+	t.Helper()
+	text, err := os.ReadFile(d.conf)
+	if err == nil {
+		err = os.WriteFile(d.conf, []byte(strings.NewReplacer(pairs...).Replace(string(text))), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func tail(s string) string { return s[max(0, len(s)-6000):] }
 
 // start starts a process, and waits until it is ready.

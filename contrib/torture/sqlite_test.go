@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,5 +108,28 @@ func TestSQLite(t *testing.T) {
 				t.Errorf("%+v: want rejected rows, and none missing", b)
 			}
 		})
+	}
+}
+
+// TestOtherColumnsSQLite: while the table has no column for them rows wait, with all that
+// may be wanted of them. One that has only what is no column any more is rejected.
+func TestOtherColumnsSQLite(t *testing.T) {
+	fw, db := newFirewall(t), newFile(t, "wal")
+	texts(t, db.file, "drop table t")
+	texts(t, db.file, "create table t (oob_prefix text)")
+	d := newDaemon(t, fw, nil, db.config)
+	d.start(t)
+	fw.send(t, 2)
+	d.await(t, "stored", func() bool { return d.status(t).written == 2 })
+	texts(t, db.file, "alter table t rename to old")
+	texts(t, db.file, "create table t (nonsense text)")
+	fw.send(t, 1)
+	d.await(t, "complaining", func() bool { return strings.Contains(d.log(t), "key nonsense") })
+	fw.send(t, 3)
+	d.await(t, "waiting", func() bool { return d.status(t).waiting == 4 })
+	texts(t, db.file, "alter table t add column udp_dport int")
+	d.await(t, "stored", func() bool { b := d.status(t); return b.written == 5 && b.rejected == 1 })
+	if got := fmt.Sprint(texts(t, db.file, "select udp_dport from t")); got != "[53 53 53]" {
+		t.Errorf("rows %s", got)
 	}
 }

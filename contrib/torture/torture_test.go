@@ -144,14 +144,7 @@ func TestNewColumn(t *testing.T) {
 	engines(t, func(t *testing.T, e dbtest.Engine) {
 		fw, db, d := setUp(t, e, nil, "")
 		db.Exec(t, "create table flat (_id int, oob_prefix varchar(32))")
-		text, err := os.ReadFile(d.conf)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text = []byte(strings.NewReplacer(`table="ulog"`, `table="flat"`, "INSERT_PACKET_FULL", "INSERT").Replace(string(text)))
-		if err := os.WriteFile(d.conf, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		d.edit(t, `table="ulog"`, `table="flat"`, "INSERT_PACKET_FULL", "INSERT")
 		d.start(t)
 		fw.send(t, 3)
 		d.await(t, "stored", func() bool { return d.status(t).written == 3 })
@@ -168,6 +161,32 @@ func TestNewColumn(t *testing.T) {
 		}
 		got := fmt.Sprint(db.Query(t, "select udp_dport, raw_pktlen, local_hostname, count(*) from flat group by 1, 2, 3 order by 4"))
 		if want := fmt.Sprintf("[[53 28 %s 2] [NULL NULL NULL 3]]", host); got != want {
+			t.Errorf("rows %s, want %s", got, want)
+		}
+	})
+}
+
+// TestOtherColumns: rows wait for a table that has no column for them, and come into
+// one that has. Those that wait when all columns become others are rejected, and hold up
+// nobody.
+func TestOtherColumns(t *testing.T) {
+	engines(t, func(t *testing.T, e dbtest.Engine) {
+		fw, db, d := setUp(t, e, nil, "")
+		db.Exec(t, "create table flat (nonsense int)")
+		d.edit(t, `table="ulog"`, `table="flat"`, "INSERT_PACKET_FULL", "INSERT", "batch_time=50ms", "batch_time=3s")
+		d.start(t)
+		fw.send(t, 3)
+		d.await(t, "complaining", func() bool { return strings.Contains(d.log(t), "publishes the key of any column") })
+		fw.send(t, 4)
+		db.Exec(t, "alter table flat add column udp_dport int")
+		d.await(t, "stored", func() bool { return d.status(t).written == 7 })
+		fw.send(t, 5) // which wait for others
+		d.await(t, "waiting", func() bool { return d.status(t).waiting == 5 })
+		db.Exec(t, "alter table flat drop column udp_dport", "alter table flat add column udp_sport int")
+		d.await(t, "rejected", func() bool { return d.status(t).rejected == 5 })
+		fw.send(t, 6)
+		d.await(t, "stored", func() bool { return d.status(t).written == 13 })
+		if got, want := fmt.Sprint(db.Query(t, "select udp_sport, count(*) from flat group by 1 order by 2")), "[[1024 6] [NULL 7]]"; got != want {
 			t.Errorf("rows %s, want %s", got, want)
 		}
 	})

@@ -397,7 +397,7 @@ func (t *tree) run(ctx context.Context, log *slog.Logger) {
 	defer t.finish(log)
 	batch := event.NewBatch(t.layout)
 	for {
-		if t.rebind.CompareAndSwap(true, false) {
+		for t.rebind.CompareAndSwap(true, false) { // an instance may change its mind at once
 			batch = t.bindAnew()
 		}
 		err := t.source.Read(ctx, batch)

@@ -69,10 +69,12 @@ type Output struct {
 	conn    Conn        // the output's
 	retain  retention.Worker
 
-	mu    sync.Mutex
-	names []string        // of the table's columns as last seen, or kept; nil if they are not known
-	auto  map[string]bool // columns that need no key; nil if the table was not seen
-	asked bool            // the table was looked at, or could not be
+	mu      sync.Mutex
+	names   []string        // of the table's columns as last seen, or kept; nil if they are not known
+	auto    map[string]bool // columns that need no key; nil if the table was not seen
+	asked   bool            // the table was looked at, or could not be
+	bound   []string        // the names for which keys were last declared
+	keyless bool            // none of these names has a key
 }
 
 // NewOutput makes an output.
@@ -97,16 +99,24 @@ func (o *Output) Queue() (queue.Options, queue.Batching) { return o.queue, o.bat
 
 // Bind declares the keys of the table's columns as optional. At first it looks
 // at the table. If that can't be done, the columns are those that it had when it
-// was last seen, or all that it might have, until it can.
+// was last seen, or all that it might have, until it can. So they are while no
+// column has a key: somebody will mend that.
 func (o *Output) Bind(b *event.Binder) {
 	if o.env.Source == nil {
 		return // to be described, not run
 	}
-	if names := o.columns(); names != nil {
-		o.encoder.Bind(b, names, o.bound)
+	if names := o.columns(); names == nil || o.useless(names) {
+		o.encoder.BindAll(b, func() {})
 	} else {
-		o.encoder.BindAll(b, o.bound)
+		o.encoder.Bind(b, names, func() { o.declared(names) })
 	}
+}
+
+// useless tells whether it is known that none of these columns has a key.
+func (o *Output) useless(names []string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.keyless && slices.Equal(names, o.bound)
 }
 
 // columns are those of the table, as far as is known.
@@ -164,10 +174,15 @@ func (o *Output) learn(columns []Column) (changed bool) {
 	return changed
 }
 
-// bound warns of columns that stay NULL.
-func (o *Output) bound() {
+// declared notes that the keys of these columns were declared, and warns of columns
+// that stay NULL.
+func (o *Output) declared(names []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.bound, o.keyless = names, len(o.encoder.Columns()) == 0
+	if o.keyless {
+		o.env.Rebind()
+	}
 	if o.auto == nil {
 		return // only a guess so far
 	}
@@ -230,12 +245,24 @@ func (o *Output) Resume(ctx context.Context, epoch string) (uint64, error) {
 	return upto, nil
 }
 
-// Write stores a block.
+// Write stores a block. Rows that no column can take, while the stack's new rows have
+// some, are from before the table was changed, and are rejected; else they wait.
 func (o *Output) Write(ctx context.Context, blk *queue.Block) error {
 	if o.conn == nil {
 		return plugin.ErrNotConnected
 	}
-	return o.conn.Write(ctx, blk)
+	err := o.conn.Write(ctx, blk)
+	if errors.Is(err, ErrNoColumn) && o.settled() {
+		return RejectAll(blk, o.table)
+	}
+	return err
+}
+
+// settled tells whether the rows that come now have values for columns of the table.
+func (o *Output) settled() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return !o.keyless && slices.Equal(o.bound, o.names)
 }
 
 // Reopen connects anew, so that columns that were added are used.

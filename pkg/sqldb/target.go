@@ -1,13 +1,27 @@
 package sqldb
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 
+	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
 	"github.com/ulogd-go/ulogd/pkg/row"
 )
+
+// ErrNoColumn says that a table has no column for any value of rows.
+var ErrNoColumn = errors.New("no plugin of the stack publishes the key of any column; name the columns after keys, with _ for each dot")
+
+// RejectAll rejects the rows of a block, none of whose columns a table has any more.
+func RejectAll(blk *queue.Block, table string) error {
+	all := make([]int, blk.Rows())
+	for i := range all {
+		all[i] = i
+	}
+	return &plugin.RejectError{Rows: all, Err: fmt.Errorf("table %s has none of the columns any more that it had when these rows came", table)}
+}
 
 // Target is columns of a table, and which value of a row each takes.
 type Target struct {

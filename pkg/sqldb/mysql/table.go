@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"errors"
 
 	"github.com/ulogd-go/ulogd/pkg/queue"
 	"github.com/ulogd-go/ulogd/pkg/row"
@@ -28,8 +27,6 @@ func (c *conn) decode(blk *queue.Block, i, columns int) ([]row.Value, error) {
 	c.fitter.Reset()
 	return c.blocks.Row(blk, i, columns)
 }
-
-var errNoColumn = errors.New("no plugin of the stack publishes the key of any column; name the columns after keys, with _ for each dot")
 
 // inserter stores rows by INSERT statements of many rows.
 type inserter struct {
@@ -57,7 +54,7 @@ func (w *inserter) plan(columns []string) error {
 	}
 	sqldb.WarnOfColumns(w.config.Log, w.config.Table, gone)
 	if len(w.Names) == 0 {
-		return errNoColumn
+		return sqldb.ErrNoColumn
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/ulogd-go/ulogd/pkg/queue"
 	"github.com/ulogd-go/ulogd/pkg/row"
@@ -62,8 +61,6 @@ func (c *conn) decode(blk *queue.Block, i, columns int) ([]row.Value, error) {
 	return c.blocks.Row(blk, i, columns)
 }
 
-var errNoColumn = fmt.Errorf("no plugin of the stack publishes the key of any column; name the columns after keys, with _ for each dot")
-
 // copier stores rows in a table by COPY.
 type copier struct {
 	*conn
@@ -77,7 +74,7 @@ func (w *copier) plan(columns []string) error {
 	w.width = len(columns)
 	sqldb.WarnOfColumns(w.config.Log, w.config.Table, gone)
 	if len(w.Names) == 0 {
-		return errNoColumn
+		return sqldb.ErrNoColumn
 	}
 	return nil
 }
@@ -123,7 +120,7 @@ func (w *inserter) plan(columns []string) error {
 	w.width = len(columns)
 	sqldb.WarnOfColumns(w.config.Log, w.config.Table, gone)
 	if len(w.Names) == 0 {
-		return errNoColumn
+		return sqldb.ErrNoColumn
 	}
 	return nil
 }

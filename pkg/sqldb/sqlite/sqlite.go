@@ -47,6 +47,7 @@ type Output struct {
 	ours    bool     // it will be made
 	planned string   // the layout of the columns that have a key
 	bound   []string // the columns that seen had when keys were last declared
+	keyless bool     // none of them has a key
 
 	// Of the present connection.
 	conn     *conn
@@ -102,8 +103,13 @@ func (o *Output) Bind(b *event.Binder) {
 	if o.bound == nil {
 		o.look()
 	}
-	o.bound = o.seen.names()
-	o.encoder.Bind(b, o.bound, o.bind)
+	names := o.seen.names()
+	if o.keyless && slices.Equal(names, o.bound) {
+		o.encoder.BindAll(b, o.bind) // until somebody has mended the table
+		return
+	}
+	o.bound, o.keyless = names, false
+	o.encoder.Bind(b, names, o.bind)
 }
 
 // look describes the table before the first connection. One that can't be looked
@@ -132,7 +138,10 @@ func (o *Output) keyed() string {
 func (o *Output) bind() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.planned = o.encoder.Layout()
+	if o.planned = o.encoder.Layout(); o.planned == "" {
+		o.keyless = true
+		o.env.Rebind()
+	}
 	var without []string
 	for _, name := range o.encoder.Without() {
 		if c := o.seen.find(name); c != nil && !c.serial {

@@ -142,7 +142,7 @@ func (o *Output) ready(ctx context.Context) error {
 func (o *Output) check() error {
 	keys := row.Columns(o.keyed())
 	if !slices.ContainsFunc(keys, func(name string) bool { return o.seen.find(name) != nil }) {
-		return errors.New("no plugin of the stack publishes the key of any column; name the columns after keys, with _ for each dot")
+		return sqldb.ErrNoColumn
 	}
 	for _, c := range o.seen.columns {
 		if c.required && !slices.Contains(keys, c.name) {
@@ -177,9 +177,11 @@ func (o *Output) plan(ctx context.Context, layout string) error {
 		o.fields = append(o.fields, f)
 	}
 	sqldb.WarnOfColumns(o.env.Log, o.config.Table, gone)
-	o.width = len(names)
-	o.atOnce = min(rowsAtOnce, maxArgs/max(1, o.width))
 	o.layout, o.compiled = layout, false
+	if o.width = len(names); o.width == 0 {
+		return sqldb.ErrNoColumn
+	}
+	o.atOnce = min(rowsAtOnce, maxArgs/o.width)
 	if err := o.one.compile(o.conn, o.statement(names, 1)); err != nil {
 		return err
 	}
@@ -204,7 +206,9 @@ func (o *Output) Write(ctx context.Context, blk *queue.Block) error {
 		return err
 	}
 	if !o.compiled || blk.Layout != o.layout {
-		if err := o.plan(ctx, blk.Layout); err != nil {
+		if err := o.plan(ctx, blk.Layout); errors.Is(err, sqldb.ErrNoColumn) {
+			return sqldb.RejectAll(blk, o.config.Table)
+		} else if err != nil {
 			return o.failure(err)
 		}
 	}

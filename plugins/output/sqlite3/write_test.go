@@ -289,6 +289,14 @@ func TestSchemaChanges(t *testing.T) {
 		deliver(t, o, blk)
 		diff(t, []string{"'1' NULL", "'1' NULL", "'1' NULL"}, read(t, path, "t", "oob_prefix,more"))
 	})
+	t.Run("no column left", func(t *testing.T) {
+		o, blk, _ := start(t, newDB(t, table), "t", plugin.Raw, marks(1, 2)...)
+		connect(t, o)
+		blk.Layout = "gone\x00too" // as rows of before, which have waited
+		if r := rejected(t, o.Write(t.Context(), blk)); len(r.Rows) != 2 {
+			t.Errorf("rows %v are rejected, want both", r.Rows)
+		}
+	})
 	t.Run("table dropped", func(t *testing.T) {
 		path := newDB(t, table, "create index i on t (oob_mark)")
 		o, blk, _ := start(t, path, "t", plugin.Raw, marks(1)...)
