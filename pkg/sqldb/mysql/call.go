@@ -2,8 +2,11 @@ package mysql
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
+
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/ulogd-go/ulogd/pkg/queue"
 	"github.com/ulogd-go/ulogd/pkg/row"
@@ -20,6 +23,7 @@ type caller struct {
 
 	arguments []argument
 	width     int
+	warned    bool // that the procedure commits
 }
 
 // argument is which value of a row goes where; source is -1 for NULL.
@@ -73,7 +77,31 @@ func (w *caller) plan(columns []string) error {
 
 func (w *caller) done(bool) {}
 
+// write calls the routine for each row. A procedure may have committed by itself, with
+// COMMIT or with a statement that implies it: then a savepoint from before is not known
+// any more.
 func (w *caller) write(ctx context.Context, blk *queue.Block) error {
+	if _, err := w.exec(ctx, "savepoint ulogd"); err != nil {
+		return err
+	}
+	if err := w.call(ctx, blk); err != nil {
+		return err
+	}
+	_, err := w.exec(ctx, "release savepoint ulogd")
+	if my := (*mysql.MySQLError)(nil); !errors.As(err, &my) || my.Number != errNoSavepoint {
+		return err
+	}
+	if !w.warned {
+		w.warned = true
+		w.config.Log.Warn(w.statement.Text + " commits or rolls back by itself: rows are stored at least once, and may be there twice, or not, after a failure (take COMMIT and ROLLBACK out of it)")
+	}
+	return nil
+}
+
+// errNoSavepoint says that a savepoint, or a routine, does not exist.
+const errNoSavepoint = 1305
+
+func (w *caller) call(ctx context.Context, blk *queue.Block) error {
 	head := "select " + w.statement.Text + "("
 	if w.statement.Mode == sqldb.Call {
 		head = "call " + w.statement.Text + "("

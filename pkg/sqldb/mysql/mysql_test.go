@@ -341,6 +341,27 @@ func TestProcedures(t *testing.T) {
 	}
 }
 
+// TestProcedureThatCommits: its rows are stored, and a warning says how well.
+func TestProcedureThatCommits(t *testing.T) {
+	d := dbtest.Get(t, dbtest.MySQL).Database(t)
+	d.Exec(t, "create table t (oob_mark bigint)", "create view v as select 0 as _id, oob_mark from t",
+		"create procedure plain(m bigint) begin insert into t values (m); end", "create procedure eager(m bigint) begin insert into t values (m); commit; end")
+	for _, procedure := range []string{"CALL plain", "CALL eager"} {
+		s := newSubject(t, d, "v", procedure)
+		s.config.Source = procedure
+		s.mustConnect(t)
+		for range 2 {
+			s.write(t, fieldsOf{"oob_mark": num(7)}, fieldsOf{"oob_mark": num(8)})
+		}
+		if got, want := strings.Count(s.log.String(), "commits or rolls back by itself"), strings.Count(procedure, "eager"); got != want {
+			t.Errorf("%s: %d warnings, want %d:\n%s", procedure, got, want, &s.log)
+		}
+	}
+	if got := d.Count(t, "t"); got != "8" {
+		t.Errorf("%s rows, want 8", got)
+	}
+}
+
 // TestErrorInResult: a function that fails only when its result is read, with which
 // ulogd loses the row without a word.
 func TestErrorInResult(t *testing.T) {

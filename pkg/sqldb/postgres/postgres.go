@@ -276,6 +276,8 @@ func classify(err error) error {
 		return &plugin.RejectError{Err: err}
 	case "0A", "21", "39", "38", "2F": // of functions and triggers
 		return &plugin.RejectError{Err: err}
+	case "2D": // a procedure that commits, which is to be mended, as no row can be
+		return fmt.Errorf("%w; take COMMIT and ROLLBACK out of it: many rows share a transaction", err)
 	case "42", "3F", "26": // the schema has changed
 		return fmt.Errorf("%w: %w", plugin.ErrNotConnected, err)
 	}

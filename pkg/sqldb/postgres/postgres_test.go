@@ -330,6 +330,24 @@ func TestProcedures(t *testing.T) {
 	}
 }
 
+// TestProcedureThatCommits: rows wait until it does not.
+func TestProcedureThatCommits(t *testing.T) {
+	d := dbtest.Get(t, dbtest.PostgreSQL).Database(t)
+	d.Exec(t, "create table t (oob_mark bigint)", "create procedure p(m bigint) language plpgsql as 'begin insert into t values (m); commit; end'")
+	s := newSubject(t, d, "t", "CALL p")
+	s.mustConnect(t)
+	blk := s.block(fieldsOf{"oob_mark": num(7)})
+	err := s.conn.Write(t.Context(), blk)
+	var reject *plugin.RejectError
+	if err == nil || errors.As(err, &reject) || !strings.Contains(err.Error(), "take COMMIT and ROLLBACK out") {
+		t.Errorf("Write: %v", err)
+	}
+	d.Exec(t, "create or replace procedure p(m bigint) language plpgsql as 'begin insert into t values (m); end'")
+	if err := s.conn.Write(t.Context(), blk); err != nil || d.Count(t, "t") != "1" {
+		t.Errorf("Write: %v, %s rows", err, d.Count(t, "t"))
+	}
+}
+
 // narrow are the values of the packets of TestFailingValues, in their order.
 const narrow = "select coalesce(oob_mark, icmp_gateway, icmp_fragmtu, udp_len, ip_fragoff, sctp_csum, ip_totlen, ip6_fragoff), ip_protocol from ulog2 " +
 	"where oob_prefix is null order by _id limit 10"
