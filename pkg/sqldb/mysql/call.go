@@ -9,7 +9,6 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/ulogd-go/ulogd/pkg/queue"
-	"github.com/ulogd-go/ulogd/pkg/row"
 	"github.com/ulogd-go/ulogd/pkg/sqldb"
 )
 
@@ -21,15 +20,9 @@ type caller struct {
 	statement  sqldb.Statement
 	parameters []sqldb.Column // types of the routine, if they are as many as there are arguments
 
-	arguments []argument
+	arguments sqldb.Arguments
 	width     int
 	warned    bool // that the procedure commits
-}
-
-// argument is which value of a row goes where; source is -1 for NULL.
-type argument struct {
-	column *sqldb.Column
-	source int
 }
 
 // discover finds the types of the parameters.
@@ -58,20 +51,7 @@ func (w *caller) discover(ctx context.Context) error {
 
 func (w *caller) plan(columns []string) error {
 	w.width = len(columns)
-	w.arguments = w.arguments[:0]
-	own := w.table.columns[1:]
-	for i := range own {
-		a := argument{&own[i], -1}
-		if w.parameters != nil {
-			a.column = &w.parameters[i]
-		}
-		for n, name := range columns {
-			if name == own[i].Name {
-				a.source = n
-			}
-		}
-		w.arguments = append(w.arguments, a)
-	}
+	w.arguments = sqldb.NewArguments(w.table.columns[1:], w.parameters, columns)
 	return nil
 }
 
@@ -115,7 +95,7 @@ func (w *caller) call(ctx context.Context, blk *queue.Block) error {
 		if len(w.sql) > 0 {
 			w.sql = append(w.sql, ";\n"...)
 		}
-		w.sql = append(w.appendArguments(append(w.sql, head...), values), ')')
+		w.sql = append(w.arguments.Append(append(w.sql, head...), w.fitter, values, appendLiteral), ')')
 		if len(w.sql) < w.packet/4 && i+1 < blk.Rows() {
 			continue
 		}
@@ -125,18 +105,4 @@ func (w *caller) call(ctx context.Context, blk *queue.Block) error {
 		w.sql = w.sql[:0]
 	}
 	return nil
-}
-
-func (w *caller) appendArguments(dst []byte, values []row.Value) []byte {
-	for i, a := range w.arguments {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		v := row.Value{}
-		if a.source >= 0 {
-			v = w.fitter.Fit(a.column, values[a.source])
-		}
-		dst = appendLiteral(dst, v)
-	}
-	return dst
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/ulogd-go/ulogd/pkg/queue"
-	"github.com/ulogd-go/ulogd/pkg/row"
 	"github.com/ulogd-go/ulogd/pkg/sqldb"
 )
 
@@ -18,14 +17,8 @@ type caller struct {
 	statement  sqldb.Statement
 	parameters []sqldb.Column // types of the routine, if there is only one that fits
 
-	arguments []argument
+	arguments sqldb.Arguments
 	width     int
-}
-
-// argument is which value of a row goes where; source is -1 for NULL.
-type argument struct {
-	column *sqldb.Column
-	source int
 }
 
 // own are the table's columns that are arguments.
@@ -69,20 +62,7 @@ func (w *caller) discover(ctx context.Context) error {
 
 func (w *caller) plan(columns []string) error {
 	w.width = len(columns)
-	w.arguments = w.arguments[:0]
-	own := w.own()
-	for i := range own {
-		a := argument{&own[i], -1}
-		if w.parameters != nil {
-			a.column = &w.parameters[i]
-		}
-		for n, name := range columns {
-			if name == own[i].Name {
-				a.source = n
-			}
-		}
-		w.arguments = append(w.arguments, a)
-	}
+	w.arguments = sqldb.NewArguments(w.own(), w.parameters, columns)
 	return nil
 }
 
@@ -99,7 +79,7 @@ func (w *caller) write(ctx context.Context, blk *queue.Block) error {
 		if err != nil {
 			return err
 		}
-		w.sql = append(w.appendArguments(append(w.sql, head...), values), ");\n"...)
+		w.sql = append(w.arguments.Append(append(w.sql, head...), w.fitter, values, appendLiteral), ");\n"...)
 		if len(w.sql) < statementSize && i+1 < blk.Rows() {
 			continue
 		}
@@ -109,18 +89,4 @@ func (w *caller) write(ctx context.Context, blk *queue.Block) error {
 		w.sql = w.sql[:0]
 	}
 	return nil
-}
-
-func (w *caller) appendArguments(dst []byte, values []row.Value) []byte {
-	for i, a := range w.arguments {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		v := row.Value{}
-		if a.source >= 0 {
-			v = w.fitter.Fit(a.column, values[a.source])
-		}
-		dst = appendLiteral(dst, v)
-	}
-	return dst
 }

@@ -2,58 +2,22 @@ package postgres
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/ulogd-go/ulogd/pkg/row"
-	"github.com/ulogd-go/ulogd/pkg/sqldb"
 )
 
-// macs is the numbers of the rows of table mac. It remembers them, so that few
-// packets need a look there.
-type macs struct {
+// macTable is table mac as a sqldb.MACTable.
+type macTable struct {
 	*conn
 	relation relation
-	columns  [3]*sqldb.Column
-	known    map[string]uint64 // by the row as COPY has it
-	missing  map[string]int    // place in keys, of the transaction that is open
-	keys     []string
-	found    []uint64        // the numbers of keys
-	used     map[uint64]bool // numbers that were known, of the transaction that is open
-	lock     string          // what keeps rows that were read, if that is allowed
-	packets  []macRef
-	buf      []byte
-}
-
-// macRef is the addresses of a packet: their number if it is known, else their
-// place in keys, or -1 if it has none.
-type macRef struct {
-	id  uint64
-	key int
-}
-
-// macRoom is how many addresses are remembered.
-const macRoom = 1 << 16
-
-func newMACs(c *conn, r relation) macs {
-	m := macs{conn: c, relation: r, known: map[string]uint64{}, missing: map[string]int{}, used: map[uint64]bool{}}
-	for i, name := range [3]string{"mac_saddr", "mac_daddr", "mac_protocol"} {
-		m.columns[i] = r.column(name)
-	}
-	return m
-}
-
-func (m *macs) begin() {
-	m.packets, m.keys, m.found = m.packets[:0], m.keys[:0], m.found[:0]
-	clear(m.missing)
-	clear(m.used)
+	lock     string // what keeps rows that were read, if that is allowed
 }
 
 // discover finds out whether rows may be locked, for which reading and adding some is
 // not enough.
-func (m *macs) discover(ctx context.Context) error {
+func (m *macTable) discover(ctx context.Context) error {
 	rows, err := m.query(ctx, "select has_table_privilege($1, 'update')", m.relation.full())
 	if err == nil && rows[0][0] == "t" {
 		m.lock = " for key share"
@@ -61,57 +25,20 @@ func (m *macs) discover(ctx context.Context) error {
 	return err
 }
 
-// hold tells whether the rows that were known are still there, and keeps others from
-// removing them, since not every table has a foreign key for that.
-func (m *macs) hold(ctx context.Context) (there bool, err error) {
-	if len(m.used) == 0 {
-		return true, nil
-	}
+// Hold locks the rows, since not every table has a foreign key for that.
+func (m *macTable) Hold(ctx context.Context, numbers []uint64) (there bool, err error) {
 	list := []byte{'{'}
-	for _, id := range slices.Sorted(maps.Keys(m.used)) {
-		list = append(strconv.AppendUint(list, id, 10), ',')
+	for _, n := range numbers {
+		list = append(strconv.AppendUint(list, n, 10), ',')
 	}
 	list[len(list)-1] = '}'
 	rows, err := m.query(ctx, "select _mac_id from "+m.relation.full()+" where _mac_id = any ($1::bigint[]) order by 1"+m.lock, string(list))
-	return len(rows) == len(m.used), err
+	return len(rows) == len(numbers), err
 }
 
-// want notes the addresses of the next packet.
-func (m *macs) want(f *sqldb.Fitter, parts *sqldb.Relational, values []row.Value) {
-	m.buf = m.buf[:0]
-	if parts.Ethernet(values) {
-		m.buf = m.key(f, parts, values)
-	}
-	if len(m.buf) == 0 {
-		m.packets = append(m.packets, macRef{key: -1})
-		return
-	}
-	if id, ok := m.known[string(m.buf)]; ok {
-		m.used[id] = true
-		m.packets = append(m.packets, macRef{id, -1})
-		return
-	}
-	at, ok := m.missing[string(m.buf)]
-	if !ok {
-		at = len(m.keys)
-		m.keys = append(m.keys, string(m.buf))
-		m.missing[m.keys[at]] = at
-	}
-	m.packets = append(m.packets, macRef{key: at})
-}
-
-// key is the three values; it is empty if there is no source, which the table
-// needs.
-func (m *macs) key(f *sqldb.Fitter, parts *sqldb.Relational, values []row.Value) []byte {
-	dst := m.buf
-	for i, c := range m.columns {
-		v := row.Value{}
-		if at := parts.MAC[i]; at >= 0 && c != nil {
-			v = f.Fit(c, values[at])
-		}
-		if i == 0 && v.Kind == row.Null {
-			return nil
-		}
+// AppendKey spells a row as COPY does, with blanks between.
+func (m *macTable) AppendKey(dst []byte, values [3]row.Value) []byte {
+	for i, v := range values {
 		if i > 0 {
 			dst = append(dst, ' ')
 		}
@@ -120,32 +47,21 @@ func (m *macs) key(f *sqldb.Fitter, parts *sqldb.Relational, values []row.Value)
 	return dst
 }
 
-// id is the number of packet i's addresses, 0 if it has none.
-func (m *macs) id(i int) uint64 {
-	p := m.packets[i]
-	if p.key < 0 {
-		return p.id
-	}
-	return m.found[p.key]
-}
-
 // chunk is how many addresses are looked up in one statement.
 const chunk = 1000
 
-// resolve looks missing addresses up, and makes rows for those that are new.
-// Others may make the same rows at the same time.
-func (m *macs) resolve(ctx context.Context) error {
-	m.found = append(m.found, make([]uint64, len(m.keys))...)
-	for from := 0; from < len(m.keys); from += chunk {
-		to := min(from+chunk, len(m.keys))
-		if err := m.resolveSome(ctx, m.keys[from:to], m.found[from:to]); err != nil {
+// Resolve is as sqldb.MACTable has it.
+func (m *macTable) Resolve(ctx context.Context, keys []string, numbers []uint64) error {
+	for from := 0; from < len(keys); from += chunk {
+		to := min(from+chunk, len(keys))
+		if err := m.resolve(ctx, keys[from:to], numbers[from:to]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (m *macs) resolveSome(ctx context.Context, keys []string, found []uint64) error {
+func (m *macTable) resolve(ctx context.Context, keys []string, found []uint64) error {
 	list := values(keys)
 	table := m.relation.full()
 	same := "m.mac_saddr = w.s and m.mac_daddr is not distinct from w.d and m.mac_protocol is not distinct from w.p"
@@ -190,24 +106,4 @@ func literal(field string) string {
 		return "null"
 	}
 	return "'" + field + "'"
-}
-
-// done remembers what was found, if it is there to stay.
-func (m *macs) done(committed bool) {
-	if !committed {
-		return
-	}
-	if len(m.known)+len(m.keys) > macRoom {
-		clear(m.known)
-	}
-	for i, key := range m.keys {
-		m.known[key] = m.found[i]
-	}
-}
-
-// drop forgets everything, and tells whether there was anything.
-func (m *macs) drop() bool {
-	had := len(m.known) > 0
-	clear(m.known)
-	return had
 }

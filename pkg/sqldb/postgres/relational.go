@@ -26,7 +26,7 @@ type relational struct {
 	packet part
 	hw     part
 	kids   []part // as parts.Children
-	macs   macs
+	macs   *sqldb.MACs
 	ids    []uint64
 }
 
@@ -56,8 +56,9 @@ func (w *relational) discover(ctx context.Context) error {
 	if w.relations["ulog2"].sequences["_id"] == "" {
 		return fmt.Errorf("table ulog2: column _id takes its numbers from no sequence; give it a default of nextval")
 	}
-	w.macs = newMACs(w.conn, w.relations["mac"])
-	return w.macs.discover(ctx)
+	table := &macTable{conn: w.conn, relation: w.relations["mac"]}
+	w.macs = sqldb.NewMACs(table, table.relation.column)
+	return table.discover(ctx)
 }
 
 func (w *relational) plan(columns []string) error {
@@ -97,13 +98,13 @@ func (p *part) add(f *sqldb.Fitter, id uint64, values []row.Value) {
 	p.rows = append(p.appendRow(p.rows, f, id, values), '\n')
 }
 
-func (w *relational) done(committed bool) { w.macs.done(committed) }
+func (w *relational) done(committed bool) { w.macs.Done(committed) }
 
 // write stores a block. A hardware address that somebody has removed meanwhile is
 // looked up again, once.
 func (w *relational) write(ctx context.Context, blk *queue.Block) error {
 	err := w.try(ctx, blk)
-	if e, ok := err.(*pgconn.PgError); ok && e.Code == "23503" && w.macs.drop() {
+	if e, ok := err.(*pgconn.PgError); ok && e.Code == "23503" && w.macs.Forget() {
 		if err := w.exec(ctx, "rollback; begin"); err != nil {
 			return err
 		}
@@ -116,7 +117,7 @@ func (w *relational) try(ctx context.Context, blk *queue.Block) error {
 	if err := w.reserve(ctx, blk.Rows()); err != nil {
 		return err
 	}
-	if err := w.lookUp(ctx, blk); err != nil {
+	if err := w.macs.LookUp(ctx, func() error { return w.want(blk) }); err != nil {
 		return err
 	}
 	if err := w.packets(ctx, blk); err != nil {
@@ -163,28 +164,8 @@ func (w *relational) reserve(ctx context.Context, n int) error {
 
 func (w *relational) sequence() string { return w.relations["ulog2"].sequences["_id"] }
 
-// lookUp finds the numbers of the hardware addresses. Those that are known are
-// looked up again if somebody has removed one meanwhile.
-func (w *relational) lookUp(ctx context.Context, blk *queue.Block) error {
-	if err := w.want(blk); err != nil {
-		return err
-	}
-	there, err := w.macs.hold(ctx)
-	if err != nil {
-		return err
-	}
-	if !there {
-		w.macs.drop()
-		if err := w.want(blk); err != nil {
-			return err
-		}
-	}
-	return w.macs.resolve(ctx)
-}
-
-// want notes the hardware addresses of all packets.
+// want notes the hardware addresses of all packets, and which columns are used.
 func (w *relational) want(blk *queue.Block) error {
-	w.macs.begin()
 	w.used = append(w.used[:0], make([]bool, w.width)...)
 	for i := range blk.Rows() {
 		values, err := w.decode(blk, i, w.width)
@@ -192,7 +173,7 @@ func (w *relational) want(blk *queue.Block) error {
 			return err
 		}
 		sqldb.MarkUsed(w.used, values)
-		w.macs.want(w.fitter, w.parts, values)
+		w.macs.Want(w.fitter, w.parts, values)
 	}
 	return nil
 }
@@ -223,7 +204,7 @@ func (w *relational) appendPacket(dst []byte, p *part, i int, values []row.Value
 		w.hw.add(w.fitter, id, values)
 	}
 	dst = append(p.appendRow(dst, w.fitter, id, values), '\t')
-	if mac := w.macs.id(i); mac > 0 {
+	if mac := w.macs.Number(i); mac > 0 {
 		dst = strconv.AppendUint(dst, mac, 10)
 	} else {
 		dst = append(dst, `\N`...)
