@@ -19,7 +19,7 @@ func (c *conn) Prepare(ctx context.Context) error {
 	case sqldb.Insert:
 		c.writer = c.insert()
 	case sqldb.InsertAs:
-		c.writer, c.how = &inserter{conn: c, prefix: s.Text}, "by the statement given, many rows at once"
+		c.writer, c.how = &inserter{flat{conn: c}, s.Text}, "by the statement given, many rows at once"
 	default:
 		err = c.procedure(ctx, s)
 	}
@@ -39,10 +39,10 @@ func (r relation) copies() bool { return (r.kind == "r" || r.kind == "p") && !r.
 func (c *conn) insert() writer {
 	if c.table.copies() {
 		c.how = "by COPY"
-		return &copier{conn: c}
+		return &copier{flat{conn: c}}
 	}
 	c.how = "by INSERT, many rows at once, since it is no plain table"
-	return &inserter{conn: c, prefix: "insert into " + c.table.full()}
+	return &inserter{flat{conn: c}, "insert into " + c.table.full()}
 }
 
 // procedure stores rows by a routine, or as that would if it is known.
@@ -58,7 +58,7 @@ func (c *conn) procedure(ctx context.Context, s sqldb.Statement) error {
 		}
 		c.writer, c.how = w, "by COPY into the base tables, as "+s.Text+" would"
 	case plain:
-		c.writer, c.how = &copier{conn: c}, "by COPY, as "+s.Text+" would"
+		c.writer, c.how = &copier{flat{conn: c}}, "by COPY, as "+s.Text+" would"
 	default:
 		w := &caller{conn: c, statement: s}
 		if err := w.discover(ctx); err != nil {

@@ -61,14 +61,14 @@ func (c *conn) decode(blk *queue.Block, i, columns int) ([]row.Value, error) {
 	return c.blocks.Row(blk, i, columns)
 }
 
-// copier stores rows in a table by COPY.
-type copier struct {
+// flat is what writers into one table have in common.
+type flat struct {
 	*conn
 	target
 	width int
 }
 
-func (w *copier) plan(columns []string) error {
+func (w *flat) plan(columns []string) error {
 	var gone []string
 	w.target, gone = match(w.conn.table, columns)
 	w.width = len(columns)
@@ -79,7 +79,10 @@ func (w *copier) plan(columns []string) error {
 	return nil
 }
 
-func (w *copier) done(bool) {}
+func (w *flat) done(bool) {}
+
+// copier stores rows in a table by COPY.
+type copier struct{ flat }
 
 func (w *copier) write(ctx context.Context, blk *queue.Block) error {
 	used, err := w.blocks.Used(blk, w.width)
@@ -108,24 +111,9 @@ func (c *conn) copyFrom(ctx context.Context, rows *sqldb.Stream, sql string) err
 // inserter stores rows by an INSERT statement of many rows: into views, and where
 // the user has begun the statement.
 type inserter struct {
-	*conn
-	target
-	width  int
+	flat
 	prefix string // "insert into t", without the columns
 }
-
-func (w *inserter) plan(columns []string) error {
-	var gone []string
-	w.target, gone = match(w.conn.table, columns)
-	w.width = len(columns)
-	sqldb.WarnOfColumns(w.config.Log, w.config.Table, gone)
-	if len(w.Names) == 0 {
-		return sqldb.ErrNoColumn
-	}
-	return nil
-}
-
-func (w *inserter) done(bool) {}
 
 // statementSize is the size at which a statement is sent.
 const statementSize = 256 << 10
