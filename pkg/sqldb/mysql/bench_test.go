@@ -20,13 +20,13 @@ func BenchmarkWrite(b *testing.B) {
 				d := dbtest.Get(b, dbtest.MySQL).Database(b)
 				d.LoadOriginal(b, layout.name)
 				s := newSubject(b, d, layout.table, layout.procedure)
-				s.mustConnect(b)
+				s.MustConnect(b)
 				rows := make([]fieldsOf, n)
 				for i := range rows {
 					rows[i] = udp(i)
 				}
 				for b.Loop() {
-					s.write(b, rows...)
+					s.Write(b, rows...)
 				}
 				b.ReportMetric(float64(b.N*n)/b.Elapsed().Seconds(), "rows/s")
 			})

@@ -1,7 +1,6 @@
 package mysql
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,106 +17,40 @@ import (
 	"github.com/ulogd-go/ulogd/pkg/queue"
 	"github.com/ulogd-go/ulogd/pkg/row"
 	"github.com/ulogd-go/ulogd/pkg/sqldb"
+	"github.com/ulogd-go/ulogd/pkg/sqldb/sqldbtest"
 	"github.com/ulogd-go/ulogd/pkg/stats"
 	"github.com/ulogd-go/ulogd/schema"
 )
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// subject is a connection to a database, and what it logs.
+// subject is a connection to a database, by a configuration that may be changed first.
 type subject struct {
-	*dbtest.Database
+	sqldbtest.Subject
 	config Config
-	log    bytes.Buffer
-	conn   sqldb.Conn
-	next   uint64
 }
 
 func newSubject(t testing.TB, d *dbtest.Database, table, procedure string) *subject {
 	t.Helper()
-	s := &subject{Database: d}
+	s := new(subject)
+	s.Database = d
+	s.Dial = func(ctx context.Context) (sqldb.Conn, error) { return New(s.config).Dial(ctx) }
 	s.config = Config{
 		Host: d.Socket, DB: d.Name, User: d.User, Pass: d.Password, Table: table, Procedure: procedure,
 		Ledger: "ulogd_ledger", Source: "fw1/db1", Direct: sqldb.DirectAuto, Login: sqldb.LoginDefaults, Stats: new(stats.Set),
-		Log: slog.New(slog.NewTextHandler(&s.log, nil)),
+		Log: slog.New(slog.NewTextHandler(&s.Log, nil)),
 	}
 	return s
 }
 
-// connect dials and prepares; the result is the error of whichever fails.
-func (s *subject) connect(t testing.TB) error {
-	t.Helper()
-	c, err := New(s.config).Dial(t.Context())
-	if err != nil {
-		return err
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	s.conn = c
-	if _, err := c.Columns(t.Context()); err != nil {
-		return err
-	}
-	return c.Prepare(t.Context())
-}
+type fieldsOf = sqldbtest.Fields
 
-func (s *subject) mustConnect(t testing.TB) {
-	t.Helper()
-	if err := s.connect(t); err != nil {
-		t.Fatalf("%v\n%s", err, &s.log)
-	}
-}
-
-// fieldsOf is a row by columns.
-type fieldsOf map[string]row.Value
-
-func num(n uint64) row.Value  { return row.Value{Kind: row.Uint, Num: n} }
-func text(s string) row.Value { return row.Value{Kind: row.Text, Bytes: []byte(s)} }
-func bin(s string) row.Value  { return row.Value{Kind: row.Bin, Bytes: []byte(s)} }
-func flag(n uint64) row.Value { return row.Value{Kind: row.Bool, Num: n} }
-
-// block is rows of the columns that occur in them, numbered on from the last ones.
-func (s *subject) block(rows ...fieldsOf) *queue.Block {
-	var columns []string
-	for _, r := range rows {
-		for name := range r {
-			if !slices.Contains(columns, name) {
-				columns = append(columns, name)
-			}
-		}
-	}
-	slices.Sort(columns)
-	blk := &queue.Block{Epoch: "e1", First: s.next, Layout: strings.Join(columns, "\x00"), Lost: 3}
-	for _, r := range rows {
-		for _, name := range columns {
-			v := r[name]
-			switch {
-			case v.Kind == row.Null:
-				blk.Data = row.AppendNulls(blk.Data, 1)
-			case v.Kind <= row.IP4:
-				blk.Data = row.AppendNum(blk.Data, v.Kind, v.Num)
-			default:
-				blk.Data = row.AppendBytes(blk.Data, v.Kind, v.Bytes)
-			}
-		}
-		blk.End()
-	}
-	s.next += uint64(len(rows))
-	return blk
-}
-
-func (s *subject) write(t testing.TB, rows ...fieldsOf) {
-	t.Helper()
-	if err := s.conn.Write(t.Context(), s.block(rows...)); err != nil {
-		t.Fatalf("%v\n%s", err, &s.log)
-	}
-}
-
-// logged is an error unless the log has a text.
-func (s *subject) logged(t *testing.T, want string) {
-	t.Helper()
-	if !strings.Contains(s.log.String(), want) {
-		t.Errorf("the log lacks %q:\n%s", want, &s.log)
-	}
-}
+var (
+	num  = sqldbtest.Num
+	text = sqldbtest.Text
+	bin  = sqldbtest.Bin
+	flag = sqldbtest.Flag
+)
 
 // packets are one of each sort.
 func packets1() []fieldsOf {
@@ -170,10 +103,10 @@ func TestRelationalIsTheProcedure(t *testing.T) {
 		d.LoadOriginal(t, "ulogd2")
 		change(d)
 		s := newSubject(t, d, "ulog", "INSERT_PACKET_FULL")
-		s.mustConnect(t)
-		s.logged(t, []string{"into the base tables, as INSERT_PACKET_FULL", "by calling INSERT_PACKET_FULL"}[i])
-		s.write(t, packets1()...)
-		s.write(t, packets1()...)
+		s.MustConnect(t)
+		s.Logged(t, []string{"into the base tables, as INSERT_PACKET_FULL", "by calling INSERT_PACKET_FULL"}[i])
+		s.Write(t, packets1()...)
+		s.Write(t, packets1()...)
 		dumps[i] = dump(t, d)
 	}
 	if len(dumps[0]) < 30 {
@@ -188,9 +121,9 @@ func TestFingerprints(t *testing.T) {
 	d := dbtest.Get(t, dbtest.MySQL).Database(t)
 	d.LoadOriginal(t, "ulogd2")
 	s := newSubject(t, d, "ulog", "INSERT_PACKET_FULL")
-	s.mustConnect(t)
+	s.MustConnect(t)
 	for name, r := range stockRoutines {
-		print, err := s.conn.(*conn).fingerprint(context.Background(), append([]string{name}, r.calls...))
+		print, err := s.Conn.(*conn).fingerprint(context.Background(), append([]string{name}, r.calls...))
 		if err != nil || !slices.Contains(r.bodies, print) {
 			t.Errorf("%s: fingerprint %q is none of %q (%v)", name, print, r.bodies, err)
 		}
@@ -215,14 +148,14 @@ func belongTogether(t *testing.T, load func(*dbtest.Database)) {
 	for range 2 {
 		s := newSubject(t, d, "ulog", "INSERT_PACKET_FULL")
 		s.config.Ledger = sqldb.None
-		s.mustConnect(t)
+		s.MustConnect(t)
 		go func() {
 			for from := 0; from < 20000; from += 5000 {
 				rows := make([]fieldsOf, 5000)
 				for i := range rows {
 					rows[i] = udp(from + i)
 				}
-				if err := s.conn.Write(context.Background(), s.block(rows...)); err != nil {
+				if err := s.Conn.Write(context.Background(), s.Block(rows...)); err != nil {
 					errs <- err
 					return
 				}
@@ -239,65 +172,12 @@ func belongTogether(t *testing.T, load func(*dbtest.Database)) {
 	}
 }
 
-// TestLedger: rows and ledger are one transaction, and a row that the server refuses
-// costs neither the connection nor the others.
 func TestLedger(t *testing.T) {
-	d := dbtest.Get(t, dbtest.MySQL).Database(t)
-	d.Exec(t, "create table t (_id bigint, oob_mark bigint, constraint c check (oob_mark <> 13))")
-	s := newSubject(t, d, "t", "INSERT")
-	s.mustConnect(t)
-	resume := func(epoch string, want uint64) {
-		t.Helper()
-		if upto, err := s.conn.Resume(t.Context(), epoch); err != nil || upto != want {
-			t.Errorf("Resume(%s) = %d, %v; want %d", epoch, upto, err, want)
-		}
-	}
-	mark := func(n uint64) fieldsOf { return fieldsOf{"oob_mark": num(n)} }
-	s.write(t, mark(1), mark(2))
-	resume("e1", 2)
-	resume("e2", 0)
-	var reject *plugin.RejectError
-	err := s.conn.Write(t.Context(), s.block(mark(3), mark(13)))
-	if !errors.As(err, &reject) || len(reject.Rows) != 0 {
-		t.Errorf("error %v, want a *plugin.RejectError without rows", err)
-	}
-	resume("e1", 2)
-	s.write(t, mark(5))
-	resume("e1", 5)
-	if got := fmt.Sprint(d.Query(t, "select oob_mark from t order by 1")); got != "[[1] [2] [5]]" {
-		t.Errorf("rows %s", got)
-	}
-	// A logger or a server was off for long. Only what other epochs have left goes.
-	d.Exec(t, "update ulogd_ledger set updated = now() - interval 30 day",
-		"insert into ulogd_ledger values ('fw1/db1', 'e0', 7, 0, now() - interval 30 day)")
-	s.mustConnect(t)
-	resume("e1", 5)
-	if got := fmt.Sprint(d.Query(t, "select source, epoch, upto, lost from ulogd_ledger")); got != "[[fw1/db1 e1 5 3]]" {
-		t.Errorf("ledger %s", got)
-	}
+	sqldbtest.Ledger(t, &newSubject(t, dbtest.Get(t, dbtest.MySQL).Database(t), "t", "INSERT").Subject)
 }
 
-// TestChangedTable: rows are matched to columns by name, whatever has become of
-// the table, and what can't be stored is an error to connect anew after.
 func TestChangedTable(t *testing.T) {
-	d := dbtest.Get(t, dbtest.MySQL).Database(t)
-	d.Exec(t, "create table t (oob_mark bigint, oob_hook int, more int default 9)")
-	s := newSubject(t, d, "t", "INSERT")
-	s.mustConnect(t)
-	s.write(t, fieldsOf{"oob_mark": num(1), "oob_hook": num(2)})
-	d.Exec(t, "alter table t drop column oob_hook")
-	blk := s.block(fieldsOf{"oob_mark": num(3), "oob_hook": num(4)})
-	if err := s.conn.Write(t.Context(), blk); !errors.Is(err, plugin.ErrNotConnected) {
-		t.Errorf("error %v, want plugin.ErrNotConnected", err)
-	}
-	s.mustConnect(t)
-	if err := s.conn.Write(t.Context(), blk); err != nil {
-		t.Fatal(err)
-	}
-	s.logged(t, "columns that table t has not, whose values are not stored: oob_hook")
-	if got := fmt.Sprint(d.Query(t, "select oob_mark, more from t order by 1")); got != "[[1 9] [3 9]]" {
-		t.Errorf("rows %s", got)
-	}
+	sqldbtest.ChangedTable(t, &newSubject(t, dbtest.Get(t, dbtest.MySQL).Database(t), "t", "INSERT").Subject)
 }
 
 // TestConnectErrors say what to mend, and never the password.
@@ -315,7 +195,7 @@ func TestConnectErrors(t *testing.T) {
 	} {
 		s := newSubject(t, d, "t", "INSERT")
 		tt.change(&s.config)
-		err := s.connect(t)
+		err := s.Connect(t)
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), d.Password) {
 			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
 		}
@@ -332,9 +212,9 @@ func TestProcedures(t *testing.T) {
 		"create procedure log_two(m bigint, p varchar(5)) begin insert into t values (m, p); end"}...)
 	for _, procedure := range []string{"log_one", "CALL log_two", "INSERT INTO direct"} {
 		s := newSubject(t, d, "v", procedure)
-		s.mustConnect(t)
-		s.next = 0
-		s.write(t, fieldsOf{"oob_mark": num(7), "oob_prefix": text("it's\\ long")}, fieldsOf{"oob_mark": num(8)})
+		s.MustConnect(t)
+		s.Next = 0
+		s.Write(t, fieldsOf{"oob_mark": num(7), "oob_prefix": text("it's\\ long")}, fieldsOf{"oob_mark": num(8)})
 	}
 	if got := fmt.Sprint(d.Query(t, "select * from t union all select oob_mark, oob_prefix from direct order by 1")); strings.Count(got, "[7 it's\\]") != 3 || strings.Count(got, "[8 NULL]") != 3 {
 		t.Errorf("rows %s", got)
@@ -349,12 +229,12 @@ func TestProcedureThatCommits(t *testing.T) {
 	for _, procedure := range []string{"CALL plain", "CALL eager"} {
 		s := newSubject(t, d, "v", procedure)
 		s.config.Source = procedure
-		s.mustConnect(t)
+		s.MustConnect(t)
 		for range 2 {
-			s.write(t, fieldsOf{"oob_mark": num(7)}, fieldsOf{"oob_mark": num(8)})
+			s.Write(t, fieldsOf{"oob_mark": num(7)}, fieldsOf{"oob_mark": num(8)})
 		}
-		if got, want := strings.Count(s.log.String(), "commits or rolls back by itself"), strings.Count(procedure, "eager"); got != want {
-			t.Errorf("%s: %d warnings, want %d:\n%s", procedure, got, want, &s.log)
+		if got, want := strings.Count(s.Log.String(), "commits or rolls back by itself"), strings.Count(procedure, "eager"); got != want {
+			t.Errorf("%s: %d warnings, want %d:\n%s", procedure, got, want, &s.Log)
 		}
 	}
 	if got := d.Count(t, "t"); got != "8" {
@@ -369,14 +249,14 @@ func TestErrorInResult(t *testing.T) {
 	d.Exec(t, "create table narrow (m tinyint)", "create view v as select 0 as _id, 1 as oob_mark",
 		"create function f(m bigint) returns int modifies sql data begin insert into narrow values (m); return 1; end")
 	s := newSubject(t, d, "v", "f")
-	s.mustConnect(t)
-	blk := s.block(fieldsOf{"oob_mark": num(1)}, fieldsOf{"oob_mark": num(1000)}, fieldsOf{"oob_mark": num(2)})
+	s.MustConnect(t)
+	blk := s.Block(fieldsOf{"oob_mark": num(1)}, fieldsOf{"oob_mark": num(1000)}, fieldsOf{"oob_mark": num(2)})
 	var reject *plugin.RejectError
-	if err := s.conn.Write(t.Context(), blk); !errors.As(err, &reject) || d.Count(t, "narrow") != "0" {
+	if err := s.Conn.Write(t.Context(), blk); !errors.As(err, &reject) || d.Count(t, "narrow") != "0" {
 		t.Errorf("error %v, %s rows; want a *plugin.RejectError and none", err, d.Count(t, "narrow"))
 	}
 	for i := range 3 {
-		if err := s.conn.Write(t.Context(), blk.Slice(i, i+1)); (err != nil) != (i == 1) {
+		if err := s.Conn.Write(t.Context(), blk.Slice(i, i+1)); (err != nil) != (i == 1) {
 			t.Errorf("row %d: %v", i, err)
 		}
 	}
@@ -412,13 +292,13 @@ func TestFailingValues(t *testing.T) {
 		d := dbtest.Get(t, dbtest.MySQL).Database(t)
 		d.LoadOriginal(t, layout[0])
 		s := newSubject(t, d, layout[1], layout[2])
-		s.mustConnect(t)
+		s.MustConnect(t)
 		for i, p := range packets {
-			if err := s.conn.Write(t.Context(), s.block(p)); err != nil {
+			if err := s.Conn.Write(t.Context(), s.Block(p)); err != nil {
 				t.Errorf("%s: packet %d: %v", layout[0], i, err)
 			}
 		}
-		s.write(t, packets...)
+		s.Write(t, packets...)
 		if got, want := d.Count(t, "ulog2"), fmt.Sprint(2*len(packets)); got != want {
 			t.Errorf("%s: %s packets, want %s", layout[0], got, want)
 		}
@@ -456,13 +336,13 @@ func TestRightsOfTheOwner(t *testing.T) {
 		}
 		s := newSubject(t, &caller, "ulog", "INSERT_PACKET_FULL")
 		s.config.Ledger = sqldb.None
-		s.mustConnect(t)
+		s.MustConnect(t)
 		if i < 2 {
-			s.logged(t, "INSERT command denied")
-		} else if strings.Contains(s.log.String(), "denied") {
-			t.Errorf("all is granted, and the log says: %s", &s.log)
+			s.Logged(t, "INSERT command denied")
+		} else if strings.Contains(s.Log.String(), "denied") {
+			t.Errorf("all is granted, and the log says: %s", &s.Log)
 		}
-		s.write(t, packet)
+		s.Write(t, packet)
 		if got, want := d.Count(t, "udp"), fmt.Sprint(i+1); got != want {
 			t.Errorf("%q: %s packets, want %s", grant, got, want)
 		}
@@ -481,11 +361,11 @@ func TestTables(t *testing.T) {
 	}
 	for _, table := range []string{"parts", "v1"} {
 		s := newSubject(t, d, table, "INSERT")
-		s.mustConnect(t)
+		s.MustConnect(t)
 		if table == "v1" {
-			s.logged(t, "no transactions (MyISAM")
+			s.Logged(t, "no transactions (MyISAM")
 		}
-		s.write(t, fieldsOf{"oob_time_sec": num(5), "ip_saddr": {Kind: row.IP4, Num: 0xc0000201}, "raw_mac": {Kind: row.Raw, Bytes: []byte{0, 1, 255}}, "oob_prefix": text("łé\t")})
+		s.Write(t, fieldsOf{"oob_time_sec": num(5), "ip_saddr": {Kind: row.IP4, Num: 0xc0000201}, "raw_mac": {Kind: row.Raw, Bytes: []byte{0, 1, 255}}, "oob_prefix": text("łé\t")})
 		if got := fmt.Sprint(d.Query(t, "select oob_time_sec, ip_saddr, raw_mac, oob_prefix from "+table)); got != want[table] {
 			t.Errorf("%s: %s, want %s", table, got, want[table])
 		}
@@ -508,8 +388,8 @@ func TestTypes(t *testing.T) {
 		for i, procedure := range []string{"INSERT INTO t", "INSERT"} {
 			d.Exec(t, "drop table if exists t", "create table t ("+column+")")
 			s := newSubject(t, d, "t", procedure)
-			s.mustConnect(t)
-			err := s.conn.Write(t.Context(), s.block(fieldsOf{name: values[name]}))
+			s.MustConnect(t)
+			err := s.Conn.Write(t.Context(), s.Block(fieldsOf{name: values[name]}))
 			got[i] = fmt.Sprint(d.Query(t, "select hex("+name+"), cast("+name+" as char) from t"), err != nil)
 		}
 		if got[0] != got[1] {
@@ -527,11 +407,11 @@ func TestDefaults(t *testing.T) {
 		d.Exec(t, "drop table if exists t", "create table t (oob_mark bigint, oob_hook int default 9, oob_prefix varchar(9) default 'NULL', oob_in varchar(9) default null, oob_out varchar(9))",
 			"set global local_infile = "+local)
 		s := newSubject(t, d, "t", "INSERT")
-		s.mustConnect(t)
+		s.MustConnect(t)
 		null := row.Value{}
-		s.write(t, fieldsOf{"oob_mark": num(1), "oob_hook": null, "oob_prefix": null, "oob_in": null, "oob_out": null},
+		s.Write(t, fieldsOf{"oob_mark": num(1), "oob_hook": null, "oob_prefix": null, "oob_in": null, "oob_out": null},
 			fieldsOf{"oob_mark": num(2), "oob_hook": null, "oob_prefix": null, "oob_in": null, "oob_out": text("x")})
-		s.write(t, fieldsOf{"oob_mark": null, "oob_hook": null, "oob_in": null})
+		s.Write(t, fieldsOf{"oob_mark": null, "oob_hook": null, "oob_in": null})
 		if got := fmt.Sprint(d.Query(t, "select * from t order by oob_mark desc")); got != "[[2 NULL NULL NULL x] [1 NULL NULL NULL NULL] [NULL NULL NULL NULL NULL]]" {
 			t.Errorf("local_infile %s: rows %s", local, got)
 		}
@@ -553,13 +433,13 @@ func TestEveryForm(t *testing.T) {
 	for _, local := range []string{"on", "off"} {
 		d.Exec(t, "delete from udp", "delete from hwhdr", "delete from ulog2", "delete from ulog2_ct", "set global local_infile = "+local)
 		s := newSubject(t, d, "ulog", "INSERT_PACKET_FULL")
-		s.mustConnect(t)
-		s.write(t, packet, packet)
+		s.MustConnect(t)
+		s.Write(t, packet, packet)
 		s = newSubject(t, d, "conntrack", "INSERT_CT")
 		s.config.Source = "fw1/db2"
-		s.mustConnect(t)
-		s.logged(t, ", as INSERT_CT would")
-		s.write(t, flow)
+		s.MustConnect(t)
+		s.Logged(t, ", as INSERT_CT would")
+		s.Write(t, flow)
 		if got := fmt.Sprint(d.Query(t, "select hex(ip_saddr), oob_prefix, mac_id, udp_sport from ulog2 join udp on _udp_id = _id")); got != "[[20010DB8000000000000000000000001 x NULL 7] [20010DB8000000000000000000000001 x NULL 7]]" {
 			t.Errorf("local_infile %s: packets %s", local, got)
 		}
@@ -580,12 +460,12 @@ func TestTooLarge(t *testing.T) {
 		d.Exec(t, "delete from t")
 		s := newSubject(t, d, way[0], way[1])
 		s.config.Source = way[0]
-		s.mustConnect(t)
+		s.MustConnect(t)
 		large := text(strings.Repeat("x", 70000))
-		blk := s.block(fieldsOf{"oob_mark": num(1), "raw_pkt": text("a")}, fieldsOf{"oob_mark": num(2), "raw_pkt": large}, fieldsOf{"oob_mark": num(3), "raw_pkt": text("b")})
+		blk := s.Block(fieldsOf{"oob_mark": num(1), "raw_pkt": text("a")}, fieldsOf{"oob_mark": num(2), "raw_pkt": large}, fieldsOf{"oob_mark": num(3), "raw_pkt": text("b")})
 		for i, part := range []*queue.Block{blk, blk.Slice(0, 1), blk.Slice(1, 2), blk.Slice(2, 3)} {
 			var reject *plugin.RejectError
-			err := s.conn.Write(t.Context(), part)
+			err := s.Conn.Write(t.Context(), part)
 			if want := i%2 == 0 && i < 3; errors.As(err, &reject) != want || want && !strings.Contains(err.Error(), "max_allowed_packet") || !want && err != nil {
 				t.Errorf("%s: write %d: error %v", way, i, err)
 			}
@@ -611,10 +491,10 @@ func TestNoLedger(t *testing.T) {
 		admin(strings.NewReplacer("USER", d.User, "DB", d.Name).Replace(sql))
 	}
 	s := newSubject(t, d, "t", "INSERT")
-	s.mustConnect(t)
-	s.logged(t, "at least once")
-	s.write(t, fieldsOf{"oob_mark": num(1)})
-	if upto, err := s.conn.Resume(t.Context(), "e1"); upto != 0 || err != nil {
+	s.MustConnect(t)
+	s.Logged(t, "at least once")
+	s.Write(t, fieldsOf{"oob_mark": num(1)})
+	if upto, err := s.Conn.Resume(t.Context(), "e1"); upto != 0 || err != nil {
 		t.Errorf("Resume: %d, %v", upto, err)
 	}
 	if got := d.Count(t, "t"); got != "1" {

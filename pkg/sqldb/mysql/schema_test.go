@@ -22,10 +22,10 @@ func TestOurProcedureIsKnown(t *testing.T) {
 			d.LoadOurs(t, schema.V2, o)
 			s := newSubject(t, d, "ulog", "INSERT_PACKET_FULL")
 			s.config.Direct = direct
-			s.mustConnect(t)
-			s.logged(t, []string{"into the base tables, as INSERT_PACKET_FULL", "by calling INSERT_PACKET_FULL"}[i])
-			s.write(t, packets1()...)
-			s.write(t, packets1()...)
+			s.MustConnect(t)
+			s.Logged(t, []string{"into the base tables, as INSERT_PACKET_FULL", "by calling INSERT_PACKET_FULL"}[i])
+			s.Write(t, packets1()...)
+			s.Write(t, packets1()...)
 			dumps[i] = dump(t, d)
 			if got := d.Count(t, "hwhdr"); got != "2" {
 				t.Errorf("hwhdr has %s rows, want those with something in it only", got)
@@ -54,12 +54,12 @@ func TestHostColumn(t *testing.T) {
 		load(d)
 		for _, of := range [][3]string{{"ulog", "INSERT_PACKET_FULL", "ulog2"}, {"conntrack", "INSERT_CT", "ulog2_ct"}} {
 			s := newSubject(t, d, of[0], of[1])
-			s.mustConnect(t)
-			columns, err := s.conn.Columns(t.Context())
+			s.MustConnect(t)
+			columns, err := s.Conn.Columns(t.Context())
 			if err != nil || !slices.Contains(sqldb.Names(columns), sqldb.HostColumn) {
 				t.Fatalf("%s: columns %q, %v", name, sqldb.Names(columns), err)
 			}
-			s.write(t, fieldsOf{"oob_family": num(2), "local_hostname": text("fw1")})
+			s.Write(t, fieldsOf{"oob_family": num(2), "local_hostname": text("fw1")})
 			if got := d.Query(t, "select local_hostname from "+of[2])[0][0]; got != "fw1" {
 				t.Errorf("%s: the host is %s", name, got)
 			}
@@ -96,12 +96,12 @@ func TestFlows(t *testing.T) {
 				d.Exec(t, "delete from ulog2_ct")
 				s := newSubject(t, d, "conntrack", "INSERT_CT")
 				s.config.Direct = direct
-				s.mustConnect(t)
-				s.logged(t, []string{", as INSERT_CT would", "by calling INSERT_CT"}[i])
+				s.MustConnect(t)
+				s.Logged(t, []string{", as INSERT_CT would", "by calling INSERT_CT"}[i])
 				icmp := flow()
 				delete(icmp, "orig_l4_sport")
 				icmp["icmp_type"], icmp["icmp_code"] = num(8), num(0)
-				s.write(t, flow(), icmp)
+				s.Write(t, flow(), icmp)
 				dumps[i] = d.Dump(t, "ulog2_ct", "_ct_id")
 				if got := d.Count(t, "conntrack"); strings.HasPrefix(name, "ours") && got != "2" {
 					t.Errorf("view conntrack has %s rows, want 2", got)
@@ -123,10 +123,10 @@ func TestRemovedMAC(t *testing.T) {
 	d := dbtest.Get(t, dbtest.MySQL).Database(t)
 	d.LoadOriginal(t, "ulogd2") // whose table has no foreign key for it
 	s := newSubject(t, d, "ulog", "INSERT_PACKET_FULL")
-	s.mustConnect(t)
-	s.write(t, packets1()...)
+	s.MustConnect(t)
+	s.Write(t, packets1()...)
 	d.Exec(t, "delete from tcp", "delete from udp", "delete from icmp", "delete from icmpv6", "delete from ulog2", "delete from mac")
-	s.write(t, packets1()...)
+	s.Write(t, packets1()...)
 	if got := d.Query(t, "select count(*) from ulog2 left join mac on mac_id = _mac_id where mac_id is not null and _mac_id is null")[0][0]; got != "0" {
 		t.Errorf("%s packets refer to hardware addresses that are gone", got)
 	}
@@ -146,8 +146,8 @@ func TestEngines(t *testing.T) {
 	} {
 		d.Exec(t, "alter table "+tt.table+" engine="+tt.engine)
 		s := newSubject(t, d, tt.view, tt.procedure)
-		s.mustConnect(t)
-		s.logged(t, "table "+tt.table+" has no transactions")
+		s.MustConnect(t)
+		s.Logged(t, "table "+tt.table+" has no transactions")
 		d.Exec(t, "alter table "+tt.table+" engine=InnoDB")
 	}
 }

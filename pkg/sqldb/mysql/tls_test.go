@@ -13,7 +13,7 @@ import (
 // encrypted tells whether the connection is.
 func (s *subject) encrypted(t *testing.T) bool {
 	t.Helper()
-	rows, err := s.conn.(*conn).query(t.Context(), "show status like 'Ssl_cipher'")
+	rows, err := s.Conn.(*conn).query(t.Context(), "show status like 'Ssl_cipher'")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestTLS(t *testing.T) {
 // try connects and writes, or wants an error with a text.
 func (s *subject) try(t *testing.T, tls bool, want string) {
 	t.Helper()
-	err := s.connect(t)
+	err := s.Connect(t)
 	if want != "" {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), s.Password) {
 			t.Errorf("error %v, want one with %q", err, want)
@@ -76,7 +76,7 @@ func (s *subject) try(t *testing.T, tls bool, want string) {
 	if got := s.encrypted(t); got != tls {
 		t.Errorf("encrypted %t, want %t", got, tls)
 	}
-	s.write(t, fieldsOf{"oob_mark": num(1)})
+	s.Write(t, fieldsOf{"oob_mark": num(1)})
 }
 
 // TestWithoutTLS: prefer does without, and require does not. The password comes from
@@ -86,7 +86,7 @@ func TestWithoutTLS(t *testing.T) {
 	d.Exec(t, "create table t (oob_mark bigint)")
 	// MySQL takes what is forwarded for its socket, and would ask for a password that the
 	// client does not send by TCP, unless it has seen it before.
-	newSubject(t, d, "t", "INSERT").mustConnect(t)
+	newSubject(t, d, "t", "INSERT").MustConnect(t)
 	port, dir := d.Forward(t), t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "secret"), []byte(d.Password+"\n"), 0o600); err != nil {
 		t.Fatal(err)

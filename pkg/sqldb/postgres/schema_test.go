@@ -22,10 +22,10 @@ func TestOurProcedureIsKnown(t *testing.T) {
 			d.LoadOurs(t, schema.V2, o)
 			s := newSubject(t, d, "ulog", "INSERT_PACKET_FULL")
 			s.config.Direct = direct
-			s.mustConnect(t)
-			s.logged(t, []string{"by COPY into the base tables", "by calling INSERT_PACKET_FULL"}[i])
-			s.write(t, packets1()...)
-			s.write(t, packets1()...)
+			s.MustConnect(t)
+			s.Logged(t, []string{"by COPY into the base tables", "by calling INSERT_PACKET_FULL"}[i])
+			s.Write(t, packets1()...)
+			s.Write(t, packets1()...)
 			dumps[i] = dump(t, d)
 			if got := d.Count(t, "hwhdr"); got != "2" {
 				t.Errorf("hwhdr has %s rows, want those with something in it only", got)
@@ -54,12 +54,12 @@ func TestHostColumn(t *testing.T) {
 		load(d)
 		for _, of := range [][3]string{{"ulog", "INSERT_PACKET_FULL", "ulog2"}, {"ulog2_ct", "INSERT_CT", "ulog2_ct"}} {
 			s := newSubject(t, d, of[0], of[1])
-			s.mustConnect(t)
-			columns, err := s.conn.Columns(t.Context())
+			s.MustConnect(t)
+			columns, err := s.Conn.Columns(t.Context())
 			if err != nil || !slices.Contains(sqldb.Names(columns), sqldb.HostColumn) {
 				t.Fatalf("%s: columns %q, %v", name, sqldb.Names(columns), err)
 			}
-			s.write(t, fieldsOf{"oob_family": num(2), "local_hostname": text("fw1")})
+			s.Write(t, fieldsOf{"oob_family": num(2), "local_hostname": text("fw1")})
 			if got := d.Query(t, "select local_hostname from "+of[2])[0][0]; got != "fw1" {
 				t.Errorf("%s: the host is %s", name, got)
 			}
@@ -105,15 +105,15 @@ func TestFlows(t *testing.T) {
 					d.Exec(t, "delete from "+of[0])
 					s := newSubject(t, d, of[0], of[1])
 					s.config.Direct = direct
-					s.mustConnect(t)
-					s.logged(t, []string{"by COPY, as " + of[1] + " would", "by calling " + of[1]}[i])
+					s.MustConnect(t)
+					s.Logged(t, []string{"by COPY, as " + of[1] + " would", "by calling " + of[1]}[i])
 					if of[0] == "nfacct" {
-						s.write(t, fieldsOf{"sum_name": text("web"), "sum_pkts": num(1), "sum_bytes": num(2147483647), "oob_time_sec": num(1795420850), "oob_time_usec": num(0)})
+						s.Write(t, fieldsOf{"sum_name": text("web"), "sum_pkts": num(1), "sum_bytes": num(2147483647), "oob_time_sec": num(1795420850), "oob_time_usec": num(0)})
 					} else {
 						icmp := flow(1)
 						delete(icmp, "orig_l4_sport")
 						icmp["icmp_type"], icmp["icmp_code"] = num(8), num(0)
-						s.write(t, flow(4), icmp)
+						s.Write(t, flow(4), icmp)
 					}
 					dumps[i] = d.Dump(t, of[0], "_ct_id")
 				}
@@ -133,13 +133,13 @@ func TestReplacedFlows(t *testing.T) {
 			d := dbtest.Get(t, dbtest.PostgreSQL).Database(t)
 			load(d)
 			s := newSubject(t, d, "ulog2_ct", "INSERT_OR_REPLACE_CT")
-			s.mustConnect(t)
-			s.logged(t, "by calling INSERT_OR_REPLACE_CT")
+			s.MustConnect(t)
+			s.Logged(t, "by calling INSERT_OR_REPLACE_CT")
 			begin, end := flow(1), flow(4)
 			for _, without := range []string{"flow_end_sec", "flow_end_usec"} {
 				delete(begin, without)
 			}
-			s.write(t, begin, end)
+			s.Write(t, begin, end)
 			want := [][]string{{"4", "1795420851"}}
 			if strings.HasPrefix(name, "ours") {
 				gre := flow(1)
@@ -150,7 +150,7 @@ func TestReplacedFlows(t *testing.T) {
 						delete(f, port)
 					}
 				}
-				s.write(t, begin, begin, end, gre, greEnd, end, end)
+				s.Write(t, begin, begin, end, gre, greEnd, end, end)
 				// The first, one of the two that begin, GRE, the other, and one without a beginning.
 				want = slices.Repeat(want, 5)
 			}
@@ -169,10 +169,10 @@ func TestRemovedMAC(t *testing.T) {
 		d.LoadOriginal(t, "ulogd2")
 		d.Exec(t, drop)
 		s := newSubject(t, d, "ulog", "INSERT_PACKET_FULL")
-		s.mustConnect(t)
-		s.write(t, packets1()...)
+		s.MustConnect(t)
+		s.Write(t, packets1()...)
 		d.Exec(t, "delete from tcp", "delete from udp", "delete from sctp", "delete from icmp", "delete from icmpv6", "delete from hwhdr", "delete from ulog2", "delete from mac")
-		s.write(t, packets1()...)
+		s.Write(t, packets1()...)
 		if got := d.Query(t, "select count(*) from ulog2 left join mac on mac_id = _mac_id where mac_id is not null and _mac_id is null")[0][0]; got != "0" {
 			t.Errorf("%s: %s packets refer to hardware addresses that are gone", drop, got)
 		}

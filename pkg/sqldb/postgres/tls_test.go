@@ -14,7 +14,7 @@ import (
 // encrypted tells whether the connection is.
 func (s *subject) encrypted(t *testing.T) bool {
 	t.Helper()
-	rows, err := s.conn.(*conn).query(t.Context(), "select ssl from pg_stat_ssl where pid = pg_backend_pid()")
+	rows, err := s.Conn.(*conn).query(t.Context(), "select ssl from pg_stat_ssl where pid = pg_backend_pid()")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestTLS(t *testing.T) {
 			s := newSubject(t, d, "t", "INSERT")
 			s.config.Host = e.Host
 			tt.change(&s.config)
-			err := s.connect(t)
+			err := s.Connect(t)
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) || strings.Contains(err.Error(), d.Password) {
 					t.Errorf("error %v, want one with %q", err, tt.err)
@@ -69,7 +69,7 @@ func TestTLS(t *testing.T) {
 			if got := s.encrypted(t); got != tt.tls {
 				t.Errorf("encrypted %t, want %t", got, tt.tls)
 			}
-			s.write(t, fieldsOf{"oob_mark": num(1)})
+			s.Write(t, fieldsOf{"oob_mark": num(1)})
 		})
 	}
 }
@@ -108,7 +108,7 @@ func TestConnString(t *testing.T) {
 		if s.config.ConnString != "" {
 			t.Setenv("PGPASSFILE", "/dev/null")
 		}
-		if err := s.connect(t); err != nil {
+		if err := s.Connect(t); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		t.Setenv("PGPASSFILE", filepath.Join(dir, "pgpass"))
@@ -118,7 +118,7 @@ func TestConnString(t *testing.T) {
 		"postgresql://u@h/x?password=hunter2&port=y", "postgres://u:a@hunter2@h:y/x"} {
 		s := newSubject(t, d, "t", "INSERT")
 		s.config.ConnString = text
-		if err := s.connect(t); err == nil || strings.Contains(err.Error(), "hunter2") {
+		if err := s.Connect(t); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: error %v, want one without the password", text, err)
 		}
 	}
