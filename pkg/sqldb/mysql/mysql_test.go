@@ -13,11 +13,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ulogd-go/ulogd/contrib/dbtest"
+	"github.com/ulogd-go/ulogd/contrib/sqldbtest"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/queue"
 	"github.com/ulogd-go/ulogd/pkg/row"
 	"github.com/ulogd-go/ulogd/pkg/sqldb"
-	"github.com/ulogd-go/ulogd/pkg/sqldb/sqldbtest"
 	"github.com/ulogd-go/ulogd/pkg/stats"
 	"github.com/ulogd-go/ulogd/schema"
 )

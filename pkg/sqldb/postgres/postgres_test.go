@@ -13,10 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ulogd-go/ulogd/contrib/dbtest"
+	"github.com/ulogd-go/ulogd/contrib/sqldbtest"
 	"github.com/ulogd-go/ulogd/pkg/plugin"
 	"github.com/ulogd-go/ulogd/pkg/row"
 	"github.com/ulogd-go/ulogd/pkg/sqldb"
-	"github.com/ulogd-go/ulogd/pkg/sqldb/sqldbtest"
 	"github.com/ulogd-go/ulogd/pkg/stats"
 )
 
