@@ -1,0 +1,147 @@
+package all
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ulogd-go/ulogd/contrib/lab"
+)
+
+// filtered is a stack up to its outputs, which write into files such as mark0.GPRINT.
+type filtered struct {
+	name, stack, section string
+	outputs              []string
+	silent               bool // no packet gets through
+}
+
+// filterWays begin with the one that passes all packets, which ulogd serves last.
+func filterWays() []filtered {
+	const packet = "log1:NFLOG,base1:BASE,ifi1:IFINDEX"
+	texts := []string{"GPRINT", "OPRINT", "JSON"}
+	ways := []filtered{
+		{name: "all", stack: packet, outputs: texts},
+		{name: "bin", stack: packet + ",bin1:IP2BIN", outputs: texts},
+		{name: "hbin", stack: packet + ",hbin1:IP2HBIN", outputs: texts},
+		{name: "hw", stack: packet + ",hw1:HWHDR", outputs: texts},
+	}
+	for i, section := range []string{
+		"", "mark=5", "mark=2147483653", "mark=0x80000005", "mark=-2147483643", "mark=-0x7ffffffb", "mark=4294967295", "mark=-1",
+		"mark=+05", "mark=5x", "mark=08", "mark=0x", "mark=five", "mark=0x100000005", "mark=99999999999999999999", "mask=0",
+		"mark=5\nmask=0xff", "mark=5\nmask=255", "mark=05\nmask=017", "mark=0\nmask=4", "mark=0x80000000\nmask=0x80000000",
+		"mask=-2\nmark=4", "mark=5\nmask=0x1000000ff", "mark=1\nmask=2", // the mark is not masked
+	} {
+		id := fmt.Sprintf("mark%d", i)
+		ways = append(ways, filtered{
+			name: id, stack: "log1:NFLOG," + id + ":MARK,base1:BASE,ifi1:IFINDEX", section: fmt.Sprintf("[%s]\n%s\n", id, section),
+			outputs: texts[:1], silent: section == "mark=1\nmask=2",
+		})
+	}
+	return ways
+}
+
+func filterConfig(ways []filtered) string {
+	var stacks, sections strings.Builder
+	for _, w := range ways {
+		for _, out := range w.outputs {
+			id := w.name + strings.ToLower(out)
+			fmt.Fprintf(&stacks, "stack=%s,%s:%s\n", w.stack, id, out)
+			fmt.Fprintf(&sections, "[%s]\nfile=DIR/%s.%s\nsync=1\n", id, w.name, out)
+		}
+		sections.WriteString(w.section)
+	}
+	return stacks.String() + sections.String()
+}
+
+// What 2.0.8 makes of IP2HBIN, other than later versions, whom we follow: its IPv6 is a
+// part of a memory address, and its OPRINT turns all addresses round.
+var (
+	hostOrder6  = regexp.MustCompile(`(?m)(oob\.family=10,.*ip\.hsaddr=)[^,]+(,ip\.hdaddr=)[^,\n]+`)
+	hostOrderOP = regexp.MustCompile(`(?m)^(ip\.h[sd]addr=)[0-9a-f.:]+$`)
+)
+
+func maskFilters(data []byte) []byte {
+	data = hostOrder6.ReplaceAll(maskVersions(data), []byte("${1}address${2}address"))
+	return hostOrderOP.ReplaceAll(data, []byte("${1}address"))
+}
+
+// logMarked logs what comes from the peer, TCP, UDP and ICMP with a mark each, and what
+// comes through lo, which has headers of another type. It gives the counters.
+func logMarked(t *testing.T, ns *lab.NS) (hits []*lab.Counter) {
+	t.Helper()
+	groups := []uint16{1, 2}
+	for _, r := range []lab.Rule{
+		{Hook: "prerouting", Protocol: unix.IPPROTO_UDP, Mark: 5},
+		{Hook: "prerouting", Protocol: unix.IPPROTO_TCP, Mark: 0x80000005},
+		{Hook: "prerouting", Protocol: unix.IPPROTO_ICMP, Mark: 0xffffffff},
+		{Hook: "prerouting", SrcMAC: "02:00:00:00:be:ef", Groups: groups},
+		{Hook: "prerouting", InName: "lo", Protocol: unix.IPPROTO_UDP, Groups: groups},
+	} {
+		r.Family, r.Priority = "inet", lab.PriorityFirst
+		c, err := ns.Log(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Groups != nil {
+			hits = append(hits, c)
+		}
+	}
+	return hits
+}
+
+// TestLiveFilters has filters whose keys no other test shows in a text beside the
+// original's: marks that pass and marks that do not, in all spellings of numbers, addresses
+// as literals and as numbers, headers, and a name as long as an interface may have.
+func TestLiveFilters(t *testing.T) {
+	needOriginal(t)
+	program, ways := buildOurs(t), filterWays()
+	ns, peer := lab.Test(t), lab.Test(t)
+	if err := lab.Veth(lab.Port{NS: ns, Name: "fifteen-letters", Index: 11, MAC: "02:00:00:00:00:0a", Addrs: []string{"192.0.2.1/24", "2001:db8::1/64"}},
+		lab.Port{NS: peer, Name: "vb", MAC: "02:00:00:00:00:0b"}); err != nil {
+		t.Fatal(err)
+	}
+	stamps, err := ns.Timestamps() // sends a packet through lo, too
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stamps.Close()
+	hits := logMarked(t, ns)
+	config := filterConfig(ways) + "[log1]\nnetlink_socket_buffer_size=16777216\nnetlink_socket_buffer_maxsize=16777217\ngroup="
+	theirs, ours := startConfig(t, ns, original, config+"1\n"), startConfig(t, ns, program, config+"2\n")
+
+	if err := peer.SendFrames("vb", lab.Packets(5).Frames(400)...); err != nil {
+		t.Fatal(err)
+	}
+	countOne(t, ns)
+	matched := 0
+	for _, c := range hits {
+		n, err := c.Packets()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			t.Error("a rule has logged nothing")
+		}
+		matched += int(n)
+	}
+	for _, d := range []*sideBySide{theirs, ours} {
+		until(t, fmt.Sprintf("%s writes %d packets", d.cmd.Path, matched), func() bool {
+			return len(lines(filepath.Join(d.dir, "all.GPRINT"))) >= matched
+		})
+		d.end(t)
+	}
+	for _, w := range ways {
+		for _, out := range w.outputs {
+			file := w.name + "." + out
+			want, got := readFile(t, filepath.Join(theirs.dir, file)), readFile(t, filepath.Join(ours.dir, file))
+			if w.silent && len(want)+len(got) == 0 {
+				continue
+			}
+			sameLines(t, fmt.Sprintf("%s %q", file, w.section), maskFilters(want), maskFilters(got))
+		}
+	}
+}
