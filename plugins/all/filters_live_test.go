@@ -1,7 +1,10 @@
 package all
 
 import (
+	"cmp"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -28,6 +31,7 @@ func filterWays() []filtered {
 		{name: "bin", stack: packet + ",bin1:IP2BIN", outputs: texts},
 		{name: "hbin", stack: packet + ",hbin1:IP2HBIN", outputs: texts},
 		{name: "hw", stack: packet + ",hw1:HWHDR", outputs: texts},
+		{name: "print", stack: packet + ",str1:IP2STR,print1:PRINTPKT", outputs: texts[:1]},
 	}
 	for i, section := range []string{
 		"", "mark=5", "mark=2147483653", "mark=0x80000005", "mark=-2147483643", "mark=-0x7ffffffb", "mark=4294967295", "mark=-1",
@@ -65,12 +69,43 @@ var (
 )
 
 func maskFilters(data []byte) []byte {
-	data = hostOrder6.ReplaceAll(maskVersions(data), []byte("${1}address${2}address"))
+	data = pollTime.ReplaceAll(maskVersions(data), []byte("${1}time")) // on the way out, that of reading
+	data = hostOrder6.ReplaceAll(data, []byte("${1}address${2}address"))
 	return hostOrderOP.ReplaceAll(data, []byte("${1}address"))
 }
 
+// tunnel makes an interface whose packets have no link-layer header, as those of a VPN, and
+// gives what it receives from.
+func tunnel(t *testing.T, ns *lab.NS, name string) *os.File {
+	t.Helper()
+	var f *os.File
+	err := ns.Do(func() error {
+		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		f = os.NewFile(uintptr(fd), name)
+		ifr, err := unix.NewIfreq(name)
+		if err != nil {
+			return err
+		}
+		ifr.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+		return unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	up := exec.Command("ip", "link", "set", name, "up")
+	if err := cmp.Or(ns.Start(up), up.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 // logMarked logs what comes from the peer, TCP, UDP and ICMP with a mark each, and what
-// comes through lo, which has headers of another type. It gives the counters.
+// has other link-layer headers or none: through lo, a tunnel, and on its way out. It gives
+// the counters.
 func logMarked(t *testing.T, ns *lab.NS) (hits []*lab.Counter) {
 	t.Helper()
 	groups := []uint16{1, 2}
@@ -80,6 +115,8 @@ func logMarked(t *testing.T, ns *lab.NS) (hits []*lab.Counter) {
 		{Hook: "prerouting", Protocol: unix.IPPROTO_ICMP, Mark: 0xffffffff},
 		{Hook: "prerouting", SrcMAC: "02:00:00:00:be:ef", Groups: groups},
 		{Hook: "prerouting", InName: "lo", Protocol: unix.IPPROTO_UDP, Groups: groups},
+		{Hook: "prerouting", InName: "tun0", Groups: groups},
+		{Hook: "output", OutName: "lo", Protocol: unix.IPPROTO_UDP, Groups: groups},
 	} {
 		r.Family, r.Priority = "inet", lab.PriorityFirst
 		c, err := ns.Log(r)
@@ -109,12 +146,16 @@ func TestLiveFilters(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stamps.Close()
+	tun := tunnel(t, ns, "tun0")
 	hits := logMarked(t, ns)
 	config := filterConfig(ways) + "[log1]\nnetlink_socket_buffer_size=16777216\nnetlink_socket_buffer_maxsize=16777217\ngroup="
 	theirs, ours := startConfig(t, ns, original, config+"1\n"), startConfig(t, ns, program, config+"2\n")
 
 	if err := peer.SendFrames("vb", lab.Packets(5).Frames(400)...); err != nil {
 		t.Fatal(err)
+	}
+	for _, frame := range lab.Packets(6).Frames(100) {
+		_, _ = tun.Write(frame[14:]) // which refuses what is neither IPv4 nor IPv6
 	}
 	countOne(t, ns)
 	matched := 0
