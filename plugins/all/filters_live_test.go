@@ -68,6 +68,10 @@ var (
 	hostOrderOP = regexp.MustCompile(`(?m)^(ip\.h[sd]addr=)[0-9a-f.:]+$`)
 )
 
+// unknownFamily are records of packets that the device has logged, which the original's
+// IP2HBIN drops.
+var unknownFamily = regexp.MustCompile(`(?m)(^.*oob\.family"?[=:] ?5,.*|^===>PACKET BOUNDARY\n([^=]+=.*\n)*?oob\.family=5$(\n[^=\n]+=.*)*)\n`)
+
 func maskFilters(data []byte) []byte {
 	data = pollTime.ReplaceAll(maskVersions(data), []byte("${1}time")) // on the way out, that of reading
 	data = hostOrder6.ReplaceAll(data, []byte("${1}address${2}address"))
@@ -103,9 +107,9 @@ func tunnel(t *testing.T, ns *lab.NS, name string) *os.File {
 	return f
 }
 
-// logMarked logs what comes from the peer, TCP, UDP and ICMP with a mark each, and what
-// has other link-layer headers or none: through lo, a tunnel, and on its way out. It gives
-// the counters.
+// logMarked logs what comes from the peer, TCP, UDP and ICMP with a mark each, all of it
+// once more by the device, whose family has no decoder, and what has other link-layer
+// headers or none: through lo, a tunnel, and on its way out. It gives the counters.
 func logMarked(t *testing.T, ns *lab.NS) (hits []*lab.Counter) {
 	t.Helper()
 	groups := []uint16{1, 2}
@@ -117,8 +121,11 @@ func logMarked(t *testing.T, ns *lab.NS) (hits []*lab.Counter) {
 		{Hook: "prerouting", InName: "lo", Protocol: unix.IPPROTO_UDP, Groups: groups},
 		{Hook: "prerouting", InName: "tun0", Groups: groups},
 		{Hook: "output", OutName: "lo", Protocol: unix.IPPROTO_UDP, Groups: groups},
+		{Family: "netdev", Hook: "ingress", InName: "fifteen-letters", SrcMAC: "02:00:00:00:be:ef", Groups: groups},
 	} {
-		r.Family, r.Priority = "inet", lab.PriorityFirst
+		if r.Priority = lab.PriorityFirst; r.Family == "" {
+			r.Family = "inet"
+		}
 		c, err := ns.Log(r)
 		if err != nil {
 			t.Fatal(err)
@@ -179,6 +186,9 @@ func TestLiveFilters(t *testing.T) {
 		for _, out := range w.outputs {
 			file := w.name + "." + out
 			want, got := readFile(t, filepath.Join(theirs.dir, file)), readFile(t, filepath.Join(ours.dir, file))
+			if w.name == "hbin" {
+				got = unknownFamily.ReplaceAll(got, nil)
+			}
 			if w.silent && len(want)+len(got) == 0 {
 				continue
 			}
