@@ -32,6 +32,8 @@ func filterWays() []filtered {
 		{name: "hbin", stack: packet + ",hbin1:IP2HBIN", outputs: texts},
 		{name: "hw", stack: packet + ",hw1:HWHDR", outputs: texts},
 		{name: "print", stack: packet + ",str1:IP2STR,print1:PRINTPKT", outputs: texts[:1]},
+		{name: "twice", outputs: texts[:1], section: "[first]\nmark=5\nmask=0xff\n[second]\nmark=0x80000000\nmask=0x80000000\n",
+			stack: "log1:NFLOG,first:MARK,hw1:HWHDR,ifi1:IFINDEX,base1:BASE,second:MARK,hw2:HWHDR,ifi2:IFINDEX,str1:IP2STR,str2:IP2STR,print1:PRINTPKT,print2:PRINTPKT"},
 	}
 	for i, section := range []string{
 		"", "mark=5", "mark=2147483653", "mark=0x80000005", "mark=-2147483643", "mark=-0x7ffffffb", "mark=4294967295", "mark=-1",
@@ -158,10 +160,10 @@ func TestLiveFilters(t *testing.T) {
 	config := filterConfig(ways) + "[log1]\nnetlink_socket_buffer_size=16777216\nnetlink_socket_buffer_maxsize=16777217\ngroup="
 	theirs, ours := startConfig(t, ns, original, config+"1\n"), startConfig(t, ns, program, config+"2\n")
 
-	if err := peer.SendFrames("vb", lab.Packets(5).Frames(400)...); err != nil {
+	if err := peer.SendFrames("vb", lab.Packets(5).Frames(200)...); err != nil {
 		t.Fatal(err)
 	}
-	for _, frame := range lab.Packets(6).Frames(100) {
+	for _, frame := range lab.Packets(6).Frames(60) {
 		_, _ = tun.Write(frame[14:]) // which refuses what is neither IPv4 nor IPv6
 	}
 	countOne(t, ns)
