@@ -17,16 +17,15 @@ import (
 // key is a row of testdata/keys.csv: a key of ulogd's, in the order of the plugin.
 type key struct {
 	Name     string
-	Type     string // as `ulogd -i` prints it
+	Kind     event.Kind
 	Optional bool
 	IPFIX    event.Field
 }
 
-// typeNames are the names in the table, and what `ulogd -i` prints.
-var typeNames = map[string]string{
-	"none": "Unknown type", "rawstr": "Unknown type", "any": "",
-	"bool": "boolean", "uint8": "unsigned int 8", "uint16": "unsigned int 16", "uint32": "unsigned int 32",
-	"uint64": "unsigned int 64", "ipaddr": "IP addr", "string": "string", "raw": "raw data",
+// kinds are the types in the table. No key is of any type: "any" stands beside "*".
+var kinds = map[string]event.Kind{
+	"none": event.None, "any": event.None, "bool": event.Bool, "uint8": event.U8, "uint16": event.U16, "uint32": event.U32,
+	"uint64": event.U64, "ipaddr": event.Addr, "string": event.String, "raw": event.Raw, "rawstr": event.Literal,
 }
 
 // TestKeysAndOptionsAreUlogds: each plugin that ulogd has, too, has the same
@@ -87,7 +86,7 @@ func compareInputs(t *testing.T, name string, want []key, b *event.Binder) {
 	var got []key
 	for i, in := range b.Inputs() {
 		if i < len(want) {
-			got = append(got, key{Name: in.Name, Type: in.Kind.String(), Optional: in.Optional})
+			got = append(got, key{Name: in.Name, Kind: in.Kind, Optional: in.Optional})
 		} else if !in.Optional {
 			t.Errorf("%s: needs %s, which ulogd does not", name, in.Name)
 		}
@@ -110,7 +109,7 @@ func compareOutputs(t *testing.T, name string, want []key, keys []event.Key) {
 		if len(got) != i {
 			t.Errorf("%s: key %s, which ulogd has, stands behind one of ours", name, k.Name)
 		}
-		got = append(got, key{Name: k.Name, Type: k.Kind.String(), IPFIX: k.IPFIX})
+		got = append(got, key{Name: k.Name, Kind: k.Kind, IPFIX: k.IPFIX})
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s: keys (-ulogd +ours)\n%s", name, diff)
@@ -137,13 +136,13 @@ func ulogdKeys(t *testing.T) map[string][]key {
 	t.Helper()
 	keys := make(map[string][]key)
 	for _, row := range rows(t, "testdata/keys.csv") {
-		typ, ok := typeNames[row[3]]
+		kind, ok := kinds[row[3]]
 		if !ok {
 			t.Fatalf("type %q", row[3])
 		}
 		at := row[0] + " " + row[1]
 		keys[at] = append(keys[at], key{
-			Name: row[2], Type: typ, Optional: row[4] == "optional",
+			Name: row[2], Kind: kind, Optional: row[4] == "optional",
 			IPFIX: event.Field{Vendor: number(t, row[5]), ID: uint16(number(t, row[6]))},
 		})
 	}

@@ -217,7 +217,7 @@ func TestKernelLogFamilies(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got []nflog.Attribute
-			if r.Family != "arp" { // go-nflog can't read messages of that family
+			if r.Family != "arp" && r.Family != "netdev" { // go-nflog can't read messages of those families
 				got = log.wait(t, len(frames))
 			}
 			if hits := must[uint64](t)(counter.Packets()); hits != uint64(len(frames)) {
@@ -246,6 +246,7 @@ func TestKernelLogFamilies(t *testing.T) {
 	f(Rule{Family: "arp", Hook: "input"}, arp)
 	f(Rule{Family: "bridge", Hook: "prerouting"}, ip4, arp, ip6)
 	f(Rule{Family: "bridge", Hook: "forward"}, arp)
+	f(Rule{Family: "netdev", Hook: "ingress", InName: "va"}, ip4, arp, ip6)
 }
 
 func number(p *uint32) uint32 {
@@ -359,6 +360,8 @@ func TestKernelRuleErrors(t *testing.T) {
 	}
 	f(Rule{Family: "ipx", Hook: "input"}, `unknown family "ipx"`)
 	f(Rule{Family: "arp", Hook: "forward"}, `family arp has no hook "forward"`)
+	f(Rule{Family: "netdev", Hook: "input", InName: "lo"}, `family netdev has no hook "input"`)
+	f(Rule{Family: "netdev", Hook: "ingress"}, "netdev without InName")
 	f(Rule{Family: "ip", Hook: "input", DstPort: 53}, "destination port 53 without a protocol")
 	f(Rule{Family: "ip", Hook: "input", Verdict: "reject"}, `unknown verdict "reject"`)
 	f(Rule{Family: "ip", Hook: "input", SrcMAC: "x"}, "source MAC")

@@ -14,8 +14,8 @@ import (
 // Rule is one nftables rule that counts packets and sends them to NFLOG
 // groups. A zero field matches every packet, or leaves its statement out.
 type Rule struct {
-	Family   string // "ip", "ip6", "inet", "bridge" or "arp"
-	Hook     string // "prerouting", "input", "forward", "output" or "postrouting"
+	Family   string // "ip", "ip6", "inet", "bridge", "arp" or "netdev", which needs InName
+	Hook     string // "prerouting", "input", "forward", "output" or "postrouting"; "ingress" of netdev
 	Priority int32  // of the chain at its hook; smaller ones come first
 
 	InName, OutName string // interface the packet came from, or leaves by
@@ -43,14 +43,14 @@ const tableName = "lab"
 
 var families = map[string]nftables.TableFamily{
 	"ip": nftables.TableFamilyIPv4, "ip6": nftables.TableFamilyIPv6, "inet": nftables.TableFamilyINet,
-	"bridge": nftables.TableFamilyBridge, "arp": nftables.TableFamilyARP,
+	"bridge": nftables.TableFamilyBridge, "arp": nftables.TableFamilyARP, "netdev": nftables.TableFamilyNetdev,
 }
 
-// The ARP family numbers its two hooks by itself: NF_ARP_IN and NF_ARP_OUT of
-// linux/netfilter_arp.h.
+// The families of ARP and of devices number their hooks by themselves: NF_ARP_IN and
+// NF_ARP_OUT of linux/netfilter_arp.h, and NF_NETDEV_INGRESS of linux/netfilter.h.
 var (
 	hooks    = map[string]uint32{"prerouting": 0, "input": 1, "forward": 2, "output": 3, "postrouting": 4}
-	arpHooks = map[string]uint32{"input": 0, "output": 1}
+	ownHooks = map[string]map[string]uint32{"arp": {"input": 0, "output": 1}, "netdev": {"ingress": 0}}
 )
 
 // Log appends a rule to the chain of its family, hook and priority, and makes
@@ -114,18 +114,25 @@ func (c *Counter) Packets() (uint64, error) {
 func (r Rule) chain() (*nftables.Chain, error) {
 	family, ok := families[r.Family]
 	if !ok {
-		return nil, fmt.Errorf("unknown family %q: use ip, ip6, inet, bridge or arp", r.Family)
+		return nil, fmt.Errorf("unknown family %q: use ip, ip6, inet, bridge, arp or netdev", r.Family)
 	}
 	known := hooks
-	if r.Family == "arp" {
-		known = arpHooks
+	if own, ok := ownHooks[r.Family]; ok {
+		known = own
 	}
 	hook, ok := known[r.Hook]
 	if !ok {
 		return nil, fmt.Errorf("family %s has no hook %q", r.Family, r.Hook)
 	}
+	device := ""
+	if r.Family == "netdev" {
+		if device = r.InName; device == "" {
+			return nil, fmt.Errorf("family netdev without InName, the device")
+		}
+	}
 	priority := nftables.ChainPriority(r.Priority)
 	return &nftables.Chain{
+		Device:   device,
 		Name:     fmt.Sprintf("%s%d", r.Hook, r.Priority),
 		Table:    &nftables.Table{Family: family, Name: tableName},
 		Type:     nftables.ChainTypeFilter,

@@ -121,7 +121,9 @@ func TestApplyValues(t *testing.T) {
 
 		{"mark", "0xffffffff", uint32(0xffffffff), fine},
 		{"mark", "-1", uint32(0xffffffff), fine},
-		{"mark", "-2", uint32(0xfffffffe), warned},
+		{"mark", "-2", uint32(0xfffffffe), fine},
+		{"mark", "-0x80000000", uint32(0x80000000), fine},
+		{"mark", "-0x80000001", uint32(0x7fffffff), warned},
 		{"mark", "4294967296", uint32(0), warned},
 		{"mark", "0xf0z", uint32(0xf0), warned},
 

@@ -78,8 +78,8 @@ func (f *Field) limits() (lo, hi int64) {
 		return 0, math.MaxUint8
 	case reflect.Uint16:
 		return 0, math.MaxUint16
-	case reflect.Uint32:
-		return -1, math.MaxUint32
+	case reflect.Uint32: // -1 is all ones; ulogd 2.0.9 takes no number from 2^31 on but in this way
+		return math.MinInt32, math.MaxUint32
 	case reflect.Int64:
 		return math.MinInt64, math.MaxInt64
 	case reflect.Int:

@@ -41,7 +41,8 @@ type Bench struct {
 }
 
 // Filter runs the filter of that name on events. The results are the events that
-// are left with all their values, the source's included.
+// are left with all their values, the source's included. The test fails if a value is not
+// of its key's kind.
 func Filter(t testing.TB, name string, opts Options, events ...Event) []Event {
 	t.Helper()
 	return Bench{Plugin: name, Options: opts}.Filter(t, events...)
@@ -69,7 +70,7 @@ func (b Bench) Filter(t testing.TB, events ...Event) []Event {
 	run.filter(t).Filter(rows)
 	var left []Event
 	for e := range rows.All() {
-		left = append(left, literal(rows.Batch, run.sink.all, e))
+		left = append(left, literal(t, rows.Batch, run.sink.all, run.given, e))
 	}
 	return left
 }
@@ -112,6 +113,7 @@ type Running struct {
 	Env      *plugin.Env
 
 	batch *event.Batch
+	given []event.Slot // the source's
 	sink  *sink
 }
 
@@ -163,7 +165,7 @@ func (b Bench) Start(t testing.TB, events ...Event) *Running {
 	if err := tree.Stack([]string{env.Instance, "sink1"}[:len(stack)], stack); err != nil {
 		t.Fatal(err)
 	}
-	run.batch = event.NewBatch(tree.Layout())
+	run.batch, run.given = event.NewBatch(tree.Layout()), src.slots
 	run.batch.Now = env.Now()
 	for _, e := range events {
 		src.add(t, run.batch, e)

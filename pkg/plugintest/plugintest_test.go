@@ -1,6 +1,7 @@
 package plugintest_test
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -91,5 +92,70 @@ func TestOpenRefusesUnknownOptions(t *testing.T) {
 	_, _, err := plugintest.Bench{Plugin: "TESTLOUD", Options: plugintest.Options{"sufix": "?"}}.Open(t)
 	if err == nil {
 		t.Error("no error for the unknown option sufix")
+	}
+}
+
+// complaints is a test that only counts its errors.
+type complaints struct {
+	testing.TB
+	n int
+}
+
+func (c *complaints) Errorf(string, ...any) { c.n++ }
+
+// wrong publishes a value that is not what the key's kind promises.
+type wrong struct {
+	kind  event.Kind
+	value event.Value
+	slot  event.Slot
+}
+
+func (f *wrong) Bind(b *event.Binder) { b.Out(&f.slot, event.Key{Name: "wrong", Kind: f.kind}) }
+
+func (f *wrong) Filter(rows *event.Rows) {
+	for e := range rows.All() {
+		e[f.slot] = f.value
+	}
+}
+
+// promises are keys and values of filters TESTWRONG0, TESTWRONG1, and so on.
+var promises = []struct {
+	kind  event.Kind
+	value event.Value
+	want  int // errors
+}{
+	{event.U8, event.Value{V: 255, K: event.U8}, 0},
+	{event.U8, event.Value{V: 256, K: event.U8}, 1},
+	{event.U8, event.Value{V: 1, K: event.U16}, 1},
+	{event.U16, event.Value{V: 1 << 16, K: event.U16}, 1},
+	{event.U32, event.Value{V: 1 << 32, K: event.U32}, 1},
+	{event.U64, event.Value{V: 1 << 63, K: event.U64}, 0},
+	{event.Bool, event.Value{V: 15, K: event.Bool}, 0},
+	{event.Addr, event.Value{V: 1 << 31, K: event.IP4}, 0},
+	{event.Addr, event.Value{V: event.Ref(0, 16), K: event.IP6}, 0},
+	{event.Addr, event.Value{V: 1 << 31, K: event.U32}, 1},
+	{event.String, event.Value{K: event.Raw}, 1},
+	{event.U32, event.Value{}, 0}, // none
+}
+
+func init() {
+	for i, p := range promises {
+		plugin.Default.Register(plugin.NewFilter(plugin.Info{Name: wrongName(i), Takes: plugin.Packet, Gives: plugin.Packet}, plugin.NoOptions{},
+			func(plugin.NoOptions, *plugin.Env) (plugin.Filter, error) {
+				return &wrong{kind: p.kind, value: p.value}, nil
+			}))
+	}
+}
+
+func wrongName(i int) string { return fmt.Sprintf("TESTWRONG%d", i) }
+
+// TestBrokenPromises: the helpers find values that are not of their key's kind.
+func TestBrokenPromises(t *testing.T) {
+	for i, p := range promises {
+		c := &complaints{TB: t}
+		plugintest.Filter(c, wrongName(i), nil, plugintest.Event{"raw": make([]byte, 16)})
+		if c.n != p.want {
+			t.Errorf("%v for a key of kind %v: %d errors, want %d", p.value, p.kind, c.n, p.want)
+		}
 	}
 }

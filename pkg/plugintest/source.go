@@ -25,6 +25,7 @@ type Reading struct {
 	// Stop ends the context that Read gets.
 	Stop context.CancelFunc
 
+	t     testing.TB
 	ctx   context.Context
 	sink  *sink
 	batch *event.Batch
@@ -54,7 +55,7 @@ func (l *lines) String() string {
 // test. Its messages go to Log.
 func (b Bench) Source(t testing.TB) *Reading {
 	t.Helper()
-	r := &Reading{sink: new(sink)}
+	r := &Reading{t: t, sink: new(sink)}
 	change := b.Env
 	b.Env = func(env *plugin.Env) {
 		env.Log = slog.New(slog.NewTextHandler(io.MultiWriter(&r.log, t.Output()), nil))
@@ -94,12 +95,12 @@ func (r *Reading) Start(t testing.TB) {
 	})
 }
 
-// Read reads once.
+// Read reads once. The test fails if a value is not of its key's kind.
 func (r *Reading) Read() (events []Event, err error) {
 	r.batch.Reset()
 	err = r.Source.Read(r.ctx, r.batch)
 	for e := range r.batch.Rows().All() {
-		events = append(events, literal(r.batch, r.sink.all, e))
+		events = append(events, literal(r.t, r.batch, r.sink.all, nil, e))
 	}
 	return events, err
 }

@@ -1,7 +1,9 @@
 package plugintest
 
 import (
+	"math"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
@@ -127,15 +129,39 @@ func number(v any) (n uint64, ok bool) {
 	return 0, false
 }
 
-// literal is an event as a map of what it holds.
-func literal(b *event.Batch, keys []event.Bound, row event.Event) Event {
+// literal is an event as a map of what it holds. What the plugin has published must be
+// what its keys promise; the test's own values, in the slots of given, may be anything.
+func literal(t testing.TB, b *event.Batch, keys []event.Bound, given []event.Slot, row event.Event) Event {
+	t.Helper()
 	e := Event{}
 	for _, k := range keys {
-		if row.Has(k.Slot) {
-			e[k.Name] = value(b, row[k.Slot])
+		if !row.Has(k.Slot) {
+			continue
 		}
+		v := row[k.Slot]
+		if !slices.Contains(given, k.Slot) && !keeps(k.Kind, v) {
+			t.Errorf("%s is %#x of kind %v (%d), and its key is of kind %v (%d)", k.Name, v.V, v.K, v.K, k.Kind, k.Kind)
+		}
+		e[k.Name] = value(b, v)
 	}
 	return e
+}
+
+// keeps tells whether v is of a key's kind, and not larger than that holds.
+func keeps(kind event.Kind, v event.Value) bool {
+	if kind == event.Addr && v.K == event.IP6 {
+		return true
+	}
+	most := uint64(math.MaxUint64)
+	switch kind {
+	case event.Bool, event.U8:
+		most = math.MaxUint8 // ulogd's booleans have 8 bits, and tcp.res1 uses them
+	case event.U16:
+		most = math.MaxUint16
+	case event.U32, event.IP4:
+		most = math.MaxUint32
+	}
+	return v.K == kind && v.V <= most
 }
 
 func value(b *event.Batch, v event.Value) any {

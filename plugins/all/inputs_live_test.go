@@ -23,8 +23,8 @@ import (
 // that it writes.
 var inputOutputs = []struct{ file, stack, section string }{
 	{"logemu.log", "base1:BASE,ip2str1:IP2STR,print1:PRINTPKT,emu1:LOGEMU", "[emu1]\nfile=DIR/logemu.log\nsync=1\n"},
-	{"json.log", "base1:BASE,ip2str1:IP2STR,json1:JSON", "[json1]\nfile=DIR/json.log\nsync=1\n"},
-	{"oprint.log", "base1:BASE,ip2str1:IP2STR,op1:OPRINT", "[op1]\nfile=DIR/oprint.log\nsync=1\n"},
+	{"json.log", "base1:BASE,ip2str1:IP2STR,hw1:HWHDR,json1:JSON", "[json1]\nfile=DIR/json.log\nsync=1\n"},
+	{"oprint.log", "base1:BASE,ip2str1:IP2STR,hw1:HWHDR,op1:OPRINT", "[op1]\nfile=DIR/oprint.log\nsync=1\n"},
 	{"gprint.log", "base1:BASE,ip2str1:IP2STR,gp1:GPRINT", "[gp1]\nfile=DIR/gprint.log\nsync=1\n"},
 	{"ulogd.pcap", "base1:BASE,pcap1:PCAP", "[pcap1]\nfile=DIR/ulogd.pcap\nsync=1\n"},
 }

@@ -28,6 +28,8 @@ func TestMARK(t *testing.T) {
 	f(options{"mark": "5"}, oob(5), true)
 	f(options{"mark": "5"}, oob(0x105), false)
 	f(options{"mark": "0xdeadbeef"}, oob(0xdeadbeef), true)
+	f(options{"mark": "-559038737", "mask": "-0x10"}, oob(0xdeadbeef), false)
+	f(options{"mark": "-559038752", "mask": "-0x10"}, oob(0xdeadbeef), true)
 	// The mark of the connection comes first.
 	f(options{"mark": "5"}, ct(5), true)
 	f(options{"mark": "7"}, ct(5), false)
