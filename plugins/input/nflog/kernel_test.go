@@ -628,3 +628,35 @@ func TestKernelLateInterrupt(t *testing.T) {
 		t.Errorf("%d packets, then %v; want %d, and the end of the context", packets, err, len(frames))
 	}
 }
+
+// TestKernelDatagramsFit: what the kernel sets aside for a datagram it rounds up, and fills
+// all of that. None is longer than there is memory for.
+func TestKernelDatagramsFit(t *testing.T) {
+	for _, tt := range []struct{ bufSize, nlbufsiz, payload int }{
+		{150000, 0, 1400},
+		{150000, 131072, 1400},
+		{150000, 100000, 1400},
+		{65536, 0, 1400},
+		{70000, 0, 300},
+		{100000, 0, 1400},
+		{4096, 0, 300},
+	} {
+		t.Run(fmt.Sprintf("bufsize=%d,nlbufsiz=%d", tt.bufSize, tt.nlbufsiz), func(t *testing.T) {
+			ns, peer, hits := host(t, lab.Rule{Groups: []uint16{5}, Prefix: "a prefix"})
+			o := defaults()
+			o.Group, o.BufSize, o.DatagramSize = 5, tt.bufSize, tt.nlbufsiz
+			in := newInput(t, o, event.Whole)
+			in.start(t, ns)
+			frames := make([][]byte, 2000)
+			for i := range frames {
+				frames[i] = udp(tt.payload)
+			}
+			send(t, peer, frames...)
+			received := in.drain(t)
+			matched, err := hits.Packets()
+			if err != nil || received != matched {
+				t.Errorf("%d packets received of %d, %v; %d datagrams were too long", received, matched, err, in.Counter("datagrams_truncated"))
+			}
+		})
+	}
+}
