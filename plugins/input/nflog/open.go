@@ -106,30 +106,45 @@ func (s *source) adopt() bool {
 
 func (s *source) adoptFiles(files []*os.File) (err error) {
 	if len(files) != 2 {
-		for _, f := range files {
-			_ = f.Close() // it was not used
-		}
+		s.release(files)
 		return fmt.Errorf("%d descriptors in place of 2", len(files))
 	}
 	sock, err := nlsock.Adopt(files[0])
 	if err != nil {
-		return errors.Join(err, files[1].Close())
+		s.release(files[1:])
+		return err
 	}
 	page, content, err := fdstore.OpenPage(files[1])
 	if err != nil {
-		return errors.Join(err, sock.Close())
+		return errors.Join(err, s.free(sock))
 	}
 	if !s.numbers.load(content) {
-		return errors.Join(errors.New("how far it was is not known"), sock.Close(), page.Close())
+		return errors.Join(errors.New("how far it was is not known"), s.free(sock), page.Close())
 	}
 	// The configuration may have changed. What waits has to stay in the socket
 	// meanwhile: this process may be killed, too.
 	if _, err := sock.Query(nflog.TypeConfig, s.group(s.copied).Configure()); err != nil {
-		return errors.Join(err, sock.Close(), page.Close())
+		return errors.Join(err, s.free(sock), page.Close())
 	}
 	s.sock, s.numbers.page = sock, page
 	s.sock.Peek = true
 	return nil
+}
+
+// release closes descriptors that are of no use. Each may be a socket.
+func (s *source) release(files []*os.File) {
+	for _, f := range files {
+		if sock, err := nlsock.Adopt(f); err == nil {
+			_ = s.free(sock) // it was not used
+		}
+	}
+}
+
+// free has a socket give the group up, and closes it. The service manager still holds
+// another descriptor of it, so that else the group stayed bound.
+func (s *source) free(sock *nlsock.Socket) error {
+	_ = sock.Request(nflog.TypeConfig, nflog.Group{Number: uint16(s.Group)}.Unbind()) // binding anew says what is wrong
+	return sock.Close()
 }
 
 // openLinks fills the table of interfaces if somebody wants their names.
