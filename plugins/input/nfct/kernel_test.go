@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -699,5 +700,34 @@ func TestKernelReliableOutlivesTheProcess(t *testing.T) {
 	}
 	if lost := next.Counter("events_lost"); lost != 0 {
 		t.Errorf("%d events are counted as lost, and all 300 came", lost)
+	}
+}
+
+// TestKernelNamespaceIsAnotherOne: a namespace that was made anew has the path of the old
+// one, in which the kept socket still is.
+func TestKernelNamespaceIsAnotherOne(t *testing.T) {
+	kept := store{}
+	o := defaults
+	o.NetNS = filepath.Join(t.TempDir(), "ns")
+	for _, line := range []string{"", "another network namespace"} {
+		ns := host(t)
+		_ = os.Remove(o.NetNS) // there is none the first time
+		if err := os.Symlink(fmt.Sprintf("/proc/self/fd/%d", ns.FD()), o.NetNS); err != nil {
+			t.Fatal(err)
+		}
+		in := newInput(t, o, func(env *plugin.Env) { env.Store = kept.again(t) })
+		if err := in.Open(); err != nil {
+			t.Fatal(err)
+		}
+		kept = in.env.Store.(store)
+		if line != "" {
+			in.Await(t, line)
+		}
+		talk(t, ns, 20000, 10, "192.0.2.1:9")
+		flush(t, ns)
+		each(t, in.read(t, 10), "4", 10)
+		if err := in.source.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -156,6 +156,9 @@ func (s *source) adoptFiles(files []*os.File) error {
 	if err != nil {
 		return errors.Join(err, files[1].Close(), files[2].Close())
 	}
+	if err := nlsock.CheckNetNS(sock.FD(), s.NetNS); err != nil {
+		return errors.Join(err, sock.Close(), files[1].Close(), files[2].Close())
+	}
 	if s.left, err = s.numbers.open(files[1], files[2]); err != nil {
 		return errors.Join(err, sock.Close())
 	}

@@ -114,6 +114,9 @@ func (s *source) adoptFiles(files []*os.File) (err error) {
 		s.release(files[1:])
 		return err
 	}
+	if err := s.checkNetNS(sock); err != nil {
+		return errors.Join(err, s.free(sock), files[1].Close())
+	}
 	page, content, err := fdstore.OpenPage(files[1])
 	if err != nil {
 		return errors.Join(err, s.free(sock))
@@ -129,6 +132,12 @@ func (s *source) adoptFiles(files []*os.File) (err error) {
 	s.sock, s.numbers.page = sock, page
 	s.sock.Peek = true
 	return nil
+}
+
+func (s *source) checkNetNS(sock *nlsock.Socket) error {
+	var other error
+	err := sock.Control(func(fd int) { other = nlsock.CheckNetNS(fd, s.NetNS) })
+	return errors.Join(err, other)
 }
 
 // release closes descriptors that are of no use. Each may be a socket.

@@ -1,7 +1,9 @@
 package nflog
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -76,5 +78,33 @@ func TestKernelUselessStore(t *testing.T) {
 			send(t, peer, udp(10))
 			in.read(t, 1, nil)
 		})
+	}
+}
+
+// TestKernelNamespaceIsAnotherOne: a namespace that was made anew has the path of the old
+// one, in which the kept socket still is.
+func TestKernelNamespaceIsAnotherOne(t *testing.T) {
+	kept := store{}
+	o := defaults()
+	o.Group, o.NetNS = 5, filepath.Join(t.TempDir(), "ns")
+	for _, line := range []string{"", "another network namespace"} {
+		ns, peer, _ := host(t, lab.Rule{Groups: []uint16{5}})
+		_ = os.Remove(o.NetNS) // there is none the first time
+		if err := os.Symlink(fmt.Sprintf("/proc/self/fd/%d", ns.FD()), o.NetNS); err != nil {
+			t.Fatal(err)
+		}
+		in := newInput(t, o, 64)
+		in.Env.Store = kept
+		if err := in.Open(); err != nil {
+			t.Fatal(err)
+		}
+		if line != "" {
+			in.Await(t, line)
+		}
+		send(t, peer, udp(10))
+		in.read(t, 1, nil)
+		if err := in.source.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
