@@ -731,3 +731,50 @@ func TestKernelNamespaceIsAnotherOne(t *testing.T) {
 		}
 	}
 }
+
+// TestKernelEndWhileADumpIsRead: a dump that the end of the daemon breaks off does not
+// keep it from the events that the kernel has handed over.
+func TestKernelEndWhileADumpIsRead(t *testing.T) {
+	ns := host(t)
+	in := newInput(t, defaults)
+	in.start(t, ns) // the first dump is to be read now
+	talk(t, ns, 20000, 10, "192.0.2.1:9")
+	flush(t, ns)
+	rows, err := in.end(t)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("the source ends with %v", err)
+	}
+	each(t, rows, "4", 10)
+}
+
+// TestKernelEndWhileCountersAreReset is the same for a dump that was asked for.
+func TestKernelEndWhileCountersAreReset(t *testing.T) {
+	ns := host(t)
+	o := defaults
+	o.HashEnable = false
+	in := newInput(t, o)
+	in.start(t, ns)
+	talk(t, ns, 20000, 2*chunk, "192.0.2.1:9")
+	in.Dump()
+	in.drain(t)
+	talk(t, ns, 30000, 10, "192.0.2.1:9")
+	if err := in.startDump(dumpReset); err != nil {
+		t.Fatal(err)
+	}
+	for in.source.dump.state == reading { // to when some counters are 0, and not reported
+		in.readDump(in.Batch)
+	}
+	in.zeroMore()
+	in.wanted.Store(true) // a signal that comes too late
+	rows, err := in.end(t)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("the source ends with %v", err)
+	}
+	events := map[string]int{}
+	for _, r := range rows {
+		events[r["ct.event"]]++
+	}
+	if events["2"] != chunk || events["1"] != 10 || len(events) != 2 {
+		t.Errorf("records by event: %v; want %d whose counters were reset (2), and 10 that were waiting (1)", events, chunk)
+	}
+}
