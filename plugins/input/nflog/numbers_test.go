@@ -59,6 +59,8 @@ func TestNumbers(t *testing.T) {
 	check("and a gap behind that", b, 1<<32+4, 6, 1)
 	b, _ = offer(n, 0xffffffff)
 	check("and what is past", b, 0, 6, 0)
+	b, _ = offer(n, 0x80000006)
+	check("more than half of the numbers are missing", b, 1<<32+0x80000006, 6+0x80000001, 1)
 }
 
 func TestLoad(t *testing.T) {
