@@ -104,6 +104,7 @@ func TestSocketSizes(t *testing.T) {
 	f(1000, 0, 1000, 0)
 	f(1000, 2000, 1000, 2000)
 	f(0, 2000, 2000, 2000)
+	f(0, -1, 32<<20, -1) // never grows
 }
 
 // capturing makes a capture of the records, a second apart.

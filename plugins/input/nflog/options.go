@@ -131,8 +131,8 @@ func (o options) socketSizes() (size, limit int) {
 		if limit == 0 {
 			limit = defaultSocketMax
 		}
-		if limit < size {
-			size = limit
+		if limit > 0 {
+			size = min(size, limit)
 		}
 	}
 	return size, limit
