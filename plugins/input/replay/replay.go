@@ -237,6 +237,7 @@ func (s *source) add(b *event.Batch, data []byte, t time.Time) {
 	b.Buf = append(b.Buf, data...)
 	b.Now = t
 	if len(data) == 0 || s.Decode(b, off, len(b.Buf)) != nil {
+		b.Buf = b.Buf[:off]
 		s.unusable.Add(1)
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -496,5 +497,17 @@ func TestMixedLinkTypes(t *testing.T) {
 	}
 	if packets != 3 || p.unusable.Value() != 2 {
 		t.Errorf("%d packets and %d of another link type, want 3 and 2", packets, p.unusable.Value())
+	}
+}
+
+// TestNoPackets: records that are no packets take no memory, however many they are.
+func TestNoPackets(t *testing.T) {
+	record := strings.Repeat("\xff", 1000)
+	p := newPlayer(t, options{File: file(t, capturing(t, linkNFLOG, slices.Repeat([]string{record}, 2000)...)), Repeat: 1})
+	if err := p.run(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := cap(p.batch.Buf); n > 100*len(record) || p.unusable.Value() != 2000 {
+		t.Errorf("%d bytes for %d records of no use, of 2000", n, p.unusable.Value())
 	}
 }
