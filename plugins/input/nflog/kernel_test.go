@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 
 	"github.com/ulogd-go/ulogd/contrib/lab"
 	"github.com/ulogd-go/ulogd/pkg/event"
@@ -659,4 +660,43 @@ func TestKernelDatagramsFit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestKernelWithoutConntrack: what a kernel can't attach it refuses with all else that a
+// request asks for, so that it is not asked for again.
+func TestKernelWithoutConntrack(t *testing.T) {
+	ns, peer, _ := host(t, lab.Rule{Groups: []uint16{5}})
+	inForce := func(in *input, want uint32) {
+		t.Helper()
+		send(t, peer, udp(10))
+		in.read(t, 1, nil)
+		if list, err := ns.Listeners(); err != nil || len(list) != 1 || list[0].CopyRange != want {
+			t.Errorf("in force: %+v, %v; want copy range %d", list, err, want)
+		}
+	}
+	kept := store{}
+	o := defaults()
+	o.Group, o.Conntrack, o.QThreshold = 5, true, 1
+	first := newInput(t, o, 64)
+	first.Env.Store = kept
+	first.start(t, ns)
+	inForce(first, 64)
+	first.Extent = 99 // other keys are read
+	first.Wake()
+	if err := first.Read(t.Context(), first.Batch); err != nil {
+		t.Fatal(err)
+	}
+	inForce(first, 99)
+	if err := first.source.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// The next process begins with what that has left, and then has its own options.
+	next := newInput(t, o, 70)
+	next.Env.Store = kept
+	next.start(t, ns)
+	next.Await(t, "going on with the socket of an earlier process")
+	next.read(t, 1, nil) // what was not consumed
+	inForce(next, 70)
+	next.refused(unix.EINVAL)
+	next.Await(t, "group 5 goes on as it was configured before: invalid argument")
 }

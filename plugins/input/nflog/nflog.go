@@ -236,7 +236,9 @@ func (s *source) decode(b *event.Batch) bool {
 			rest = nil
 		}
 		if ok && m.Type == nlsock.TypeError {
-			s.answered(m)
+			if _, err := m.End(); err != nil {
+				s.refused(err)
+			}
 		}
 		if ok && m.Type == nflog.TypePacket {
 			off := len(b.Buf)
@@ -251,11 +253,15 @@ func (s *source) decode(b *event.Batch) bool {
 	return true
 }
 
-// answered logs that the kernel has refused to configure the group anew.
-func (s *source) answered(m nlsock.Message) {
-	if _, err := m.End(); err != nil {
-		s.env.Log.Error(fmt.Sprintf("group %d goes on as it was configured before: %v", uint16(s.Group), err))
+// refused deals with an answer of the kernel, that it does not configure the group anew.
+func (s *source) refused(err error) {
+	if errors.Is(err, unix.EOPNOTSUPP) && s.Conntrack {
+		s.withoutConntrack(err)
+		if _, err = s.sock.Query(nflog.TypeConfig, s.group(s.copied).Configure()); err == nil {
+			return
+		}
 	}
+	s.env.Log.Error(fmt.Sprintf("group %d goes on as it was configured before: %v", uint16(s.Group), err))
 }
 
 // packet adds an event. It is false, and there is none, if a gap is before it.

@@ -199,7 +199,7 @@ func (s *source) bindFamilies() error {
 func (s *source) bindGroup(g nflog.Group) error {
 	err := s.sock.Request(nflog.TypeConfig, g.Bind())
 	if err != nil && g.Flags&nflog.FlagConntrack != 0 && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EBUSY) {
-		s.env.Log.Error(fmt.Sprintf("unable to set flags 0x%x: %v; going on without attach_conntrack (load the kernel module nf_conntrack_netlink)", g.Flags, err))
+		s.withoutConntrack(err)
 		g.Flags &^= nflog.FlagConntrack
 		err = s.sock.Request(nflog.TypeConfig, g.Bind())
 	}
@@ -207,6 +207,13 @@ func (s *source) bindGroup(g nflog.Group) error {
 		return s.explain(fmt.Sprintf("unable to bind to log group %d", g.Number), err)
 	}
 	return nil
+}
+
+// withoutConntrack asks no more for what the kernel can't do: it refuses all else that is
+// in the request, too.
+func (s *source) withoutConntrack(err error) {
+	s.env.Log.Error(fmt.Sprintf("unable to set flags 0x%x: %v; going on without attach_conntrack (load the kernel module nf_conntrack_netlink)", s.group(0).Flags, err))
+	s.Conntrack = false
 }
 
 // explain says what the kernel's refusal means and what to do.
