@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -776,5 +777,37 @@ func TestKernelEndWhileCountersAreReset(t *testing.T) {
 	}
 	if events["2"] != chunk || events["1"] != 10 || len(events) != 2 {
 		t.Errorf("records by event: %v; want %d whose counters were reset (2), and 10 that were waiting (1)", events, chunk)
+	}
+}
+
+// TestKernelLeftEventsHaveATime: events that the next process sees again have the time at
+// which it reads them, if the kernel gives none.
+func TestKernelLeftEventsHaveATime(t *testing.T) {
+	ns := host(t)
+	if err := ns.Sysctl("net.netfilter.nf_conntrack_timestamp", "0"); err != nil {
+		t.Fatal(err)
+	}
+	kept := store{}
+	o := defaults
+	o.HashEnable = false
+	in := newInput(t, o, func(env *plugin.Env) { env.Store = kept })
+	in.start(t, ns)
+	talk(t, ns, 20000, 5, "192.0.2.1:9")
+	flush(t, ns)
+	in.read(t, 10) // but it is killed before they are in the queues
+	if err := in.source.Close(); err != nil {
+		t.Error(err)
+	}
+	next := newInput(t, o, func(env *plugin.Env) { env.Store = kept.again(t) })
+	next.start(t, ns)
+	rows := next.read(t, 10)
+	for _, r := range rows {
+		key := map[string]string{"1": "flow.start.sec", "4": "flow.end.sec"}[r["ct.event"]]
+		if n, err := strconv.ParseInt(r[key], 10, 64); err != nil || time.Since(time.Unix(n, 0)) > time.Minute {
+			t.Errorf("%s of %v is not of now", key, r)
+		}
+	}
+	if age := time.Since(next.Batch.Now); age > time.Minute {
+		t.Errorf("the batch is %v old", age)
 	}
 }

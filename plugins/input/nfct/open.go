@@ -37,6 +37,7 @@ func (s *source) Open() (err error) {
 		return err
 	}
 	s.wanted.Store(false)
+	s.tick() // what an earlier process has left is read first
 	if s.Poll == 0 && !adopted {
 		s.keep()
 	}
