@@ -89,7 +89,7 @@ const enough = 64
 // again, of a dump, are in batches of their own, and noted before they pass.
 func (s *source) Read(ctx context.Context, b *event.Batch) (err error) {
 	if s.stop == nil {
-		s.stop = context.AfterFunc(ctx, s.Wake)
+		s.stop = context.AfterFunc(ctx, s.interrupt)
 	}
 	s.numbers.begin(b)
 	s.dump.gave = false
@@ -224,6 +224,14 @@ func (s *source) tick() {
 func (s *source) Wake() {
 	if sock := s.listening.Load(); sock != nil {
 		sock.Wake()
+	}
+}
+
+// interrupt is called when the context ends.
+func (s *source) interrupt() {
+	s.Wake()
+	if s.capture != nil {
+		s.capture.interrupt()
 	}
 }
 
