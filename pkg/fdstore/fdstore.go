@@ -6,6 +6,7 @@
 package fdstore
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -19,9 +20,11 @@ import (
 // concurrently.
 type Store struct {
 	addr string // of the manager's socket
+	most int    // descriptors that it keeps
 
 	mu   sync.Mutex
 	left map[string][]*os.File // that were passed and nobody has taken
+	held map[string]int        // descriptors that it has, under each name
 }
 
 // firstFD is the first descriptor that is passed (SD_LISTEN_FDS_START).
@@ -31,14 +34,15 @@ const firstFD = 3
 // without a manager that keeps descriptors: systemd says so in $FDSTORE, from
 // version 254 on. The variables are removed, so that no child takes them for its own.
 func Open() *Store {
-	s := &Store{addr: os.Getenv("NOTIFY_SOCKET"), left: map[string][]*os.File{}}
+	s := &Store{addr: os.Getenv("NOTIFY_SOCKET"), left: map[string][]*os.File{}, held: map[string]int{}}
 	if os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) {
 		s.inherit()
 	}
 	for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"} {
 		_ = os.Unsetenv(name) // can't fail for these names
 	}
-	if n, err := strconv.Atoi(os.Getenv("FDSTORE")); err != nil || n < 1 || s.addr == "" {
+	var err error
+	if s.most, err = strconv.Atoi(os.Getenv("FDSTORE")); err != nil || s.most < 1 || s.addr == "" {
 		s.closeAll()
 		return nil
 	}
@@ -58,6 +62,7 @@ func (s *Store) inherit() {
 		}
 		unix.CloseOnExec(firstFD + i)
 		s.left[name] = append(s.left[name], os.NewFile(uintptr(firstFD+i), name))
+		s.held[name]++
 	}
 }
 
@@ -94,7 +99,8 @@ func (s *Store) Take(name string) []*os.File {
 	return files
 }
 
-// Keep stores descriptors under a name, in place of those that it had.
+// Keep stores descriptors under a name, in place of those that it had. It is an error if
+// there are more than the manager keeps, which says nothing and throws some away.
 func (s *Store) Keep(name string, fds ...int) error {
 	if s == nil {
 		return nil
@@ -102,9 +108,27 @@ func (s *Store) Keep(name string, fds ...int) error {
 	if err := s.Remove(name); err != nil {
 		return err
 	}
+	if err := s.hold(name, len(fds)); err != nil {
+		return err
+	}
 	// A descriptor that is polled would be thrown out at its first error, which
 	// for a netlink socket may just be an overrun.
 	return s.send("FDSTORE=1\nFDPOLL=0\nFDNAME="+name, fds...)
+}
+
+// hold notes that descriptors are to be stored, if there is room.
+func (s *Store) hold(name string, n int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := n
+	for _, n := range s.held {
+		all += n
+	}
+	if all > s.most {
+		return fmt.Errorf("file descriptor store: FileDescriptorStoreMax=%d, and %d are needed with these; raise it in the unit", s.most, all)
+	}
+	s.held[name] = n
+	return nil
 }
 
 // Remove gives up what is stored under a name.
@@ -112,24 +136,28 @@ func (s *Store) Remove(name string) error {
 	if s == nil {
 		return nil
 	}
+	s.mu.Lock()
+	delete(s.held, name)
+	s.mu.Unlock()
 	return s.send("FDSTOREREMOVE=1\nFDNAME=" + name)
 }
 
 // Prune gives up what an earlier process has kept and nobody has taken.
-func (s *Store) Prune() error {
+func (s *Store) Prune() (err error) {
 	if s == nil {
 		return nil
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for name := range s.left {
-		if err := s.Remove(name); err != nil {
-			return err
+	left := s.left
+	s.left = map[string][]*os.File{}
+	s.mu.Unlock()
+	for name, files := range left {
+		for _, f := range files {
+			_ = f.Close() // it was not used
 		}
+		err = errors.Join(err, s.Remove(name))
 	}
-	s.closeAll()
-	clear(s.left)
-	return nil
+	return err
 }
 
 func (s *Store) send(message string, fds ...int) error {

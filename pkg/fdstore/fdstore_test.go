@@ -129,3 +129,32 @@ func TestName(t *testing.T) {
 		t.Error("a")
 	}
 }
+
+// TestFull: a manager throws away what is too much, without an answer.
+func TestFull(t *testing.T) {
+	manager(t)
+	t.Setenv("FDSTORE", "3")
+	s := Open()
+	s.left["old"], s.held["old"] = nil, 1 // of an earlier process
+	if err := s.Keep("a", 0, 1); err != nil {
+		t.Error(err)
+	}
+	if err := s.Keep("a", 0, 1); err != nil {
+		t.Errorf("in place of those that it had: %v", err)
+	}
+	if err := s.Keep("b", 0); err == nil || !strings.Contains(err.Error(), "FileDescriptorStoreMax=3") {
+		t.Errorf("a fourth descriptor: %v", err)
+	}
+	if err := s.Prune(); err != nil {
+		t.Error(err)
+	}
+	if err := s.Keep("b", 0); err != nil {
+		t.Errorf("in place of one that nobody took: %v", err)
+	}
+	if err := s.Remove("a"); err != nil {
+		t.Error(err)
+	}
+	if err := s.Keep("c", 0, 1); err != nil {
+		t.Errorf("in place of those that were removed: %v", err)
+	}
+}

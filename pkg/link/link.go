@@ -26,10 +26,10 @@ type Table struct {
 	names map[uint32]string
 	gone  map[uint32]*time.Timer // of deleted interfaces whose name is kept for a while
 
-	conn  *netlink.Conn
-	ends  atomic.Bool // Close was called
-	netNS int         // our own descriptor of the namespace; 0 stands for the process's
-	done  chan struct{}
+	conn   *netlink.Conn // for notifications
+	lister *netlink.Conn // for lists; the namespace can't be entered again without privileges
+	ends   atomic.Bool   // Close was called
+	done   chan struct{}
 }
 
 // snapshot is what Name reads. Most indexes are small and are looked up in a
@@ -86,14 +86,9 @@ func (t *Table) publish() {
 // Open fills the table from the kernel and keeps it current until Close. NetNS
 // is a file descriptor of a network namespace, which is needed only for the
 // call; 0 stands for the process's own.
-func (t *Table) Open(netNS int) (err error) {
-	if netNS != 0 {
-		if t.netNS, err = unix.FcntlInt(uintptr(netNS), unix.F_DUPFD_CLOEXEC, 0); err != nil {
-			return fmt.Errorf("network namespace: %w", err)
-		}
-	}
-	if err := t.subscribe(); err != nil {
-		return errors.Join(err, t.leave())
+func (t *Table) Open(netNS int) error {
+	if err := t.subscribe(netNS); err != nil {
+		return err
 	}
 	t.done = make(chan struct{})
 	go t.follow()
@@ -101,26 +96,19 @@ func (t *Table) Open(netNS int) (err error) {
 }
 
 // subscribe asks for notifications before it lists, so that no change falls between.
-func (t *Table) subscribe() error {
-	conn, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Groups: unix.RTMGRP_LINK, NetNS: t.netNS})
+func (t *Table) subscribe(netNS int) error {
+	conn, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Groups: unix.RTMGRP_LINK, NetNS: netNS})
 	if err != nil {
 		return fmt.Errorf("subscribe to interface changes: %w", err)
 	}
+	if t.lister, err = netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: netNS}); err != nil {
+		return errors.Join(fmt.Errorf("list interfaces: %w", err), conn.Close())
+	}
 	if err := t.dump(); err != nil {
-		return errors.Join(err, conn.Close())
+		return errors.Join(err, conn.Close(), t.lister.Close())
 	}
 	t.conn = conn
 	return nil
-}
-
-// leave gives up the descriptor of the namespace.
-func (t *Table) leave() error {
-	if t.netNS == 0 {
-		return nil
-	}
-	fd := t.netNS
-	t.netNS = 0
-	return unix.Close(fd)
 }
 
 // Close ends what Open began. The names stay.
@@ -131,17 +119,12 @@ func (t *Table) Close() error {
 	t.ends.Store(true)
 	err := t.conn.Close()
 	<-t.done
-	return errors.Join(err, t.leave())
+	return errors.Join(err, t.lister.Close())
 }
 
 // dump replaces the names by what the kernel has now.
 func (t *Table) dump() error {
-	conn, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: t.netNS})
-	if err != nil {
-		return fmt.Errorf("list interfaces: %w", err)
-	}
-	defer conn.Close()
-	list, err := list(conn)
+	list, err := list(t.lister)
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -206,6 +208,63 @@ func TestKernelLosesNotifications(t *testing.T) {
 	time.Sleep(2 * settle) // for a late and old notification to do its harm
 	if got := table.Name(10); got != name {
 		t.Errorf("later it is %q, want %q", got, name)
+	}
+}
+
+// TestKernelNeedNotEnterAgain: a daemon that has given its privileges up can't enter the
+// namespace a second time, and has to list what it has missed all the same.
+func TestKernelNeedNotEnterAgain(t *testing.T) {
+	ns := lab.Test(t)
+	table := NewTable(nil)
+	if err := table.Open(ns.FD()); err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	spoil(t, ns.FD())
+	if err := table.conn.SetReadBuffer(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.Bridge(lab.Port{NS: ns, Name: "br0", Index: 10}); err != nil {
+		t.Fatal(err)
+	}
+	table.mu.Lock() // holds the table's goroutine up
+	name := "br0"
+	for i := range 50 {
+		to := fmt.Sprintf("br%d", i+1)
+		rename(t, ns, name, to)
+		name = to
+	}
+	table.mu.Unlock()
+	await(t, table, 10, name)
+}
+
+// spoil has all other descriptors of a namespace be of something else.
+func spoil(t *testing.T, ns int) {
+	t.Helper()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	want, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", ns))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range list {
+		fd, err := strconv.Atoi(f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if what, err := os.Readlink("/proc/self/fd/" + f.Name()); err != nil || fd == ns || what != want {
+			continue
+		}
+		if err := unix.Dup3(int(null.Fd()), fd, unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

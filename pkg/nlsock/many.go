@@ -22,7 +22,6 @@ type Many struct {
 type messageHeader struct {
 	unix.Msghdr
 	length uint32
-	_      [4]byte
 }
 
 // NewMany makes room for datagrams of up to size bytes, as many as there is memory

@@ -6,6 +6,7 @@ import (
 	"os"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -234,3 +235,7 @@ func TestKernelAdoptMulticast(t *testing.T) {
 		t.Errorf("a namespace that is not there: %v", err)
 	}
 }
+
+// An array of struct mmsghdr has no gaps but those that alignment makes: 64 bytes each
+// where a pointer has 8, and 32 where it has 4. Otherwise this does not compile.
+var _ [8 * unsafe.Sizeof(uintptr(0))]byte = [unsafe.Sizeof(messageHeader{})]byte{}

@@ -141,7 +141,12 @@ func (f *rejectFile) append(line []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(line)
+	info, err := file.Stat()
+	if err == nil {
+		if _, err = file.Write(line); err != nil { // what there was room for is taken back
+			err = errors.Join(err, file.Truncate(info.Size()))
+		}
+	}
 	err = errors.Join(err, file.Sync(), file.Close())
 	if err != nil {
 		return err

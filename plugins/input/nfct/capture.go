@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
@@ -43,6 +44,10 @@ func openCapture(path string) (*capture, error) {
 	return &capture{f, r}, nil
 }
 
+// interrupt ends a wait for more, which there is only if the file is a pipe. It may be
+// called concurrently.
+func (c *capture) interrupt() { _ = c.file.SetReadDeadline(time.Unix(1, 0)) }
+
 func (c *capture) close() error { return c.file.Close() }
 
 // Flags of messages that are no events: requests of processes, and answers to dumps.
@@ -56,6 +61,9 @@ func (s *source) replay(ctx context.Context) ([]byte, error) {
 			return nil, ctx.Err()
 		}
 		data, info, err := s.capture.reader.ZeroCopyReadPacketData()
+		if err != nil && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		if errors.Is(err, io.EOF) && info.CaptureLength == 0 {
 			return nil, io.EOF
 		}

@@ -62,7 +62,11 @@ func (s *source) observed(b *event.Batch, what ctnetlink.Event) {
 func (s *source) ended(b *event.Batch) {
 	start := s.flow.Start
 	if s.table != nil {
-		if e := s.table.find(&s.flow); e != nil {
+		e := s.table.find(&s.flow)
+		if e == nil { // some kernels of 2019 give a connection another number at its end
+			e = s.table.other(&s.flow)
+		}
+		if e != nil {
 			start = e.Start
 			s.table.remove(e)
 		}
@@ -105,11 +109,12 @@ func (s *source) answer(b *event.Batch, m nlsock.Message) {
 func (s *source) track(b *event.Batch) (e *entry, start int64, known bool) {
 	f := &s.flow
 	if e := s.table.find(f); e != nil {
-		if e.ID == f.ID {
-			e.Merge(f)
-			return e, e.Start, true
-		}
-		// It has ended, and another one has its addresses and ports.
+		e.Merge(f)
+		return e, e.Start, true
+	}
+	// Another one that had its addresses and ports has ended. A dump need not say so: the
+	// event may be waiting, and else the sweep finds it.
+	if e := s.table.other(f); e != nil && s.dump.state != reading && s.dump.state != zeroing {
 		s.missed.Add(1)
 		s.gone(b, e)
 	}

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -699,5 +701,113 @@ func TestKernelReliableOutlivesTheProcess(t *testing.T) {
 	}
 	if lost := next.Counter("events_lost"); lost != 0 {
 		t.Errorf("%d events are counted as lost, and all 300 came", lost)
+	}
+}
+
+// TestKernelNamespaceIsAnotherOne: a namespace that was made anew has the path of the old
+// one, in which the kept socket still is.
+func TestKernelNamespaceIsAnotherOne(t *testing.T) {
+	kept := store{}
+	o := defaults
+	o.NetNS = filepath.Join(t.TempDir(), "ns")
+	for _, line := range []string{"", "another network namespace"} {
+		ns := host(t)
+		_ = os.Remove(o.NetNS) // there is none the first time
+		if err := os.Symlink(fmt.Sprintf("/proc/self/fd/%d", ns.FD()), o.NetNS); err != nil {
+			t.Fatal(err)
+		}
+		in := newInput(t, o, func(env *plugin.Env) { env.Store = kept.again(t) })
+		if err := in.Open(); err != nil {
+			t.Fatal(err)
+		}
+		kept = in.env.Store.(store)
+		if line != "" {
+			in.Await(t, line)
+		}
+		talk(t, ns, 20000, 10, "192.0.2.1:9")
+		flush(t, ns)
+		each(t, in.read(t, 10), "4", 10)
+		if err := in.source.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestKernelEndWhileADumpIsRead: a dump that the end of the daemon breaks off does not
+// keep it from the events that the kernel has handed over.
+func TestKernelEndWhileADumpIsRead(t *testing.T) {
+	ns := host(t)
+	in := newInput(t, defaults)
+	in.start(t, ns) // the first dump is to be read now
+	talk(t, ns, 20000, 10, "192.0.2.1:9")
+	flush(t, ns)
+	rows, err := in.end(t)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("the source ends with %v", err)
+	}
+	each(t, rows, "4", 10)
+}
+
+// TestKernelEndWhileCountersAreReset is the same for a dump that was asked for.
+func TestKernelEndWhileCountersAreReset(t *testing.T) {
+	ns := host(t)
+	o := defaults
+	o.HashEnable = false
+	in := newInput(t, o)
+	in.start(t, ns)
+	talk(t, ns, 20000, 2*chunk, "192.0.2.1:9")
+	in.Dump()
+	in.drain(t)
+	talk(t, ns, 30000, 10, "192.0.2.1:9")
+	if err := in.startDump(dumpReset); err != nil {
+		t.Fatal(err)
+	}
+	for in.source.dump.state == reading { // to when some counters are 0, and not reported
+		in.readDump(in.Batch)
+	}
+	in.zeroMore()
+	in.wanted.Store(true) // a signal that comes too late
+	rows, err := in.end(t)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("the source ends with %v", err)
+	}
+	events := map[string]int{}
+	for _, r := range rows {
+		events[r["ct.event"]]++
+	}
+	if events["2"] != chunk || events["1"] != 10 || len(events) != 2 {
+		t.Errorf("records by event: %v; want %d whose counters were reset (2), and 10 that were waiting (1)", events, chunk)
+	}
+}
+
+// TestKernelLeftEventsHaveATime: events that the next process sees again have the time at
+// which it reads them, if the kernel gives none.
+func TestKernelLeftEventsHaveATime(t *testing.T) {
+	ns := host(t)
+	if err := ns.Sysctl("net.netfilter.nf_conntrack_timestamp", "0"); err != nil {
+		t.Fatal(err)
+	}
+	kept := store{}
+	o := defaults
+	o.HashEnable = false
+	in := newInput(t, o, func(env *plugin.Env) { env.Store = kept })
+	in.start(t, ns)
+	talk(t, ns, 20000, 5, "192.0.2.1:9")
+	flush(t, ns)
+	in.read(t, 10) // but it is killed before they are in the queues
+	if err := in.source.Close(); err != nil {
+		t.Error(err)
+	}
+	next := newInput(t, o, func(env *plugin.Env) { env.Store = kept.again(t) })
+	next.start(t, ns)
+	rows := next.read(t, 10)
+	for _, r := range rows {
+		key := map[string]string{"1": "flow.start.sec", "4": "flow.end.sec"}[r["ct.event"]]
+		if n, err := strconv.ParseInt(r[key], 10, 64); err != nil || time.Since(time.Unix(n, 0)) > time.Minute {
+			t.Errorf("%s of %v is not of now", key, r)
+		}
+	}
+	if age := time.Since(next.Batch.Now); age > time.Minute {
+		t.Errorf("the batch is %v old", age)
 	}
 }

@@ -89,7 +89,7 @@ const enough = 64
 // again, of a dump, are in batches of their own, and noted before they pass.
 func (s *source) Read(ctx context.Context, b *event.Batch) (err error) {
 	if s.stop == nil {
-		s.stop = context.AfterFunc(ctx, s.Wake)
+		s.stop = context.AfterFunc(ctx, s.interrupt)
 	}
 	s.numbers.begin(b)
 	s.dump.gave = false
@@ -109,12 +109,13 @@ func (s *source) Read(ctx context.Context, b *event.Batch) (err error) {
 func (s *source) step(ctx context.Context, b *event.Batch) (more bool, err error) {
 	switch s.dump.state {
 	case reading, zeroing:
-		// Counters that were set to 0 are reported before the end.
-		if ctx.Err() != nil && (s.dump.state == reading || s.dump.left == 0) {
-			return false, ctx.Err()
+		// Counters that were set to 0 are reported before the end. The rest of the dump
+		// is given up for the events that are waiting.
+		if ctx.Err() == nil || s.dump.state == zeroing && s.dump.left > 0 {
+			s.readDump(b)
+			return true, nil
 		}
-		s.readDump(b)
-		return true, nil
+		s.dump.state, s.dump.requests = idle, nil
 	case sweeping:
 		s.sweep(b)
 		return true, nil
@@ -126,7 +127,7 @@ func (s *source) step(ctx context.Context, b *event.Batch) (more bool, err error
 	if s.kept && b.Len() > 0 {
 		return false, nil
 	}
-	if s.dump.state == idle && !s.ending && s.startDue() {
+	if s.dump.state == idle && ctx.Err() == nil && s.startDue() {
 		return true, nil
 	}
 	return s.more(ctx, b)
@@ -223,6 +224,14 @@ func (s *source) tick() {
 func (s *source) Wake() {
 	if sock := s.listening.Load(); sock != nil {
 		sock.Wake()
+	}
+}
+
+// interrupt is called when the context ends.
+func (s *source) interrupt() {
+	s.Wake()
+	if s.capture != nil {
+		s.capture.interrupt()
 	}
 }
 

@@ -37,6 +37,7 @@ func (s *source) Open() (err error) {
 		return err
 	}
 	s.wanted.Store(false)
+	s.tick() // what an earlier process has left is read first
 	if s.Poll == 0 && !adopted {
 		s.keep()
 	}
@@ -155,6 +156,9 @@ func (s *source) adoptFiles(files []*os.File) error {
 	sock, err := nlsock.AdoptMulticast(files[0])
 	if err != nil {
 		return errors.Join(err, files[1].Close(), files[2].Close())
+	}
+	if err := nlsock.CheckNetNS(sock.FD(), s.NetNS); err != nil {
+		return errors.Join(err, sock.Close(), files[1].Close(), files[2].Close())
 	}
 	if s.left, err = s.numbers.open(files[1], files[2]); err != nil {
 		return errors.Join(err, sock.Close())

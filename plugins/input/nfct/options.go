@@ -139,7 +139,9 @@ func (o options) socketSizes() (size, limit int) {
 		if limit == 0 {
 			limit = defaultSocketMax
 		}
-		size = min(size, limit)
+		if limit > 0 {
+			size = min(size, limit)
+		}
 	}
 	return size, limit
 }

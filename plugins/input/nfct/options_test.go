@@ -1,6 +1,8 @@
 package nfct
 
 import (
+	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
+	"golang.org/x/sys/unix"
 
 	"github.com/ulogd-go/ulogd/pkg/ctnetlink"
 	"github.com/ulogd-go/ulogd/pkg/nlsock"
@@ -104,6 +107,7 @@ func TestSocketSizes(t *testing.T) {
 	f(1000, 0, 1000, 0)
 	f(1000, 2000, 1000, 2000)
 	f(0, 2000, 2000, 2000)
+	f(0, -1, 32<<20, -1) // never grows
 }
 
 // capturing makes a capture of the records, a second apart.
@@ -197,4 +201,35 @@ func TestCaptureOfNoUse(t *testing.T) {
 		t.Errorf("%d records, %v; want the one before the damage", in.Batch.Len(), err)
 	}
 	in.Await(t, "the capture is damaged")
+}
+
+// TestCaptureFromAPipe: the daemon ends although whoever writes the capture does not.
+func TestCaptureFromAPipe(t *testing.T) {
+	data, err := os.ReadFile(capturing(t, linkNetlink, captured(message(ctnetlink.Destroy, connection(1)), 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := defaults
+	o.Capture = filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(o.Capture, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w, err := os.OpenFile(o.Capture, os.O_RDWR, 0) // waits for nobody
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer time.AfterFunc(20*time.Second, func() { w.Close() }).Stop() // lest the test hang
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	in := newInput(t, o)
+	if err := in.Open(); err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if err := in.Read(ctx, in.Batch); !errors.Is(err, context.Canceled) || in.Batch.Len() != 1 {
+		t.Errorf("%d records, %v; want 1 and the end of the context", in.Batch.Len(), err)
+	}
 }

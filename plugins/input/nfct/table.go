@@ -48,11 +48,19 @@ func (t *table) hashOf(f *ctnetlink.Flow) uint32 {
 }
 
 // find is the entry of a connection, and nil if it is not followed.
-func (t *table) find(f *ctnetlink.Flow) *entry {
+func (t *table) find(f *ctnetlink.Flow) *entry { return t.look(f, true) }
+
+// other is the entry of another connection with the same addresses and ports, and nil if
+// there is none.
+func (t *table) other(f *ctnetlink.Flow) *entry { return t.look(f, false) }
+
+// look finds an entry by addresses and ports, whose number is that of the connection or
+// not.
+func (t *table) look(f *ctnetlink.Flow, same bool) *entry {
 	hash := t.hashOf(f)
 	for i := t.buckets[hash&uint32(len(t.buckets)-1)]; i != 0; {
 		e := t.at(i)
-		if e.hash == hash && e.Orig == f.Orig && e.Reply == f.Reply && e.Zone == f.Zone {
+		if e.hash == hash && e.Orig == f.Orig && e.Reply == f.Reply && e.Zone == f.Zone && (e.ID == f.ID) == same {
 			return e
 		}
 		i = e.next

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 
 	"github.com/ulogd-go/ulogd/contrib/lab"
 	"github.com/ulogd-go/ulogd/pkg/event"
@@ -627,4 +628,75 @@ func TestKernelLateInterrupt(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || packets != len(frames) || !late {
 		t.Errorf("%d packets, then %v; want %d, and the end of the context", packets, err, len(frames))
 	}
+}
+
+// TestKernelDatagramsFit: what the kernel sets aside for a datagram it rounds up, and fills
+// all of that. None is longer than there is memory for.
+func TestKernelDatagramsFit(t *testing.T) {
+	for _, tt := range []struct{ bufSize, nlbufsiz, payload int }{
+		{150000, 0, 1400},
+		{150000, 131072, 1400},
+		{150000, 100000, 1400},
+		{65536, 0, 1400},
+		{70000, 0, 300},
+		{100000, 0, 1400},
+		{4096, 0, 300},
+	} {
+		t.Run(fmt.Sprintf("bufsize=%d,nlbufsiz=%d", tt.bufSize, tt.nlbufsiz), func(t *testing.T) {
+			ns, peer, hits := host(t, lab.Rule{Groups: []uint16{5}, Prefix: "a prefix"})
+			o := defaults()
+			o.Group, o.BufSize, o.DatagramSize = 5, tt.bufSize, tt.nlbufsiz
+			in := newInput(t, o, event.Whole)
+			in.start(t, ns)
+			frames := make([][]byte, 2000)
+			for i := range frames {
+				frames[i] = udp(tt.payload)
+			}
+			send(t, peer, frames...)
+			received := in.drain(t)
+			matched, err := hits.Packets()
+			if err != nil || received != matched {
+				t.Errorf("%d packets received of %d, %v; %d datagrams were too long", received, matched, err, in.Counter("datagrams_truncated"))
+			}
+		})
+	}
+}
+
+// TestKernelWithoutConntrack: what a kernel can't attach it refuses with all else that a
+// request asks for, so that it is not asked for again.
+func TestKernelWithoutConntrack(t *testing.T) {
+	ns, peer, _ := host(t, lab.Rule{Groups: []uint16{5}})
+	inForce := func(in *input, want uint32) {
+		t.Helper()
+		send(t, peer, udp(10))
+		in.read(t, 1, nil)
+		if list, err := ns.Listeners(); err != nil || len(list) != 1 || list[0].CopyRange != want {
+			t.Errorf("in force: %+v, %v; want copy range %d", list, err, want)
+		}
+	}
+	kept := store{}
+	o := defaults()
+	o.Group, o.Conntrack, o.QThreshold = 5, true, 1
+	first := newInput(t, o, 64)
+	first.Env.Store = kept
+	first.start(t, ns)
+	inForce(first, 64)
+	first.Extent = 99 // other keys are read
+	first.Wake()
+	if err := first.Read(t.Context(), first.Batch); err != nil {
+		t.Fatal(err)
+	}
+	inForce(first, 99)
+	if err := first.source.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// The next process begins with what that has left, and then has its own options.
+	next := newInput(t, o, 70)
+	next.Env.Store = kept
+	next.start(t, ns)
+	next.Await(t, "going on with the socket of an earlier process")
+	next.read(t, 1, nil) // what was not consumed
+	inForce(next, 70)
+	next.refused(unix.EINVAL)
+	next.Await(t, "group 5 goes on as it was configured before: invalid argument")
 }

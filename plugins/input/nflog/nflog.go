@@ -59,7 +59,7 @@ func open(o options, env *plugin.Env) (plugin.Source, error) {
 	if int(uint16(o.Group)) != o.Group {
 		env.Log.Warn(fmt.Sprintf("group = %d: groups are 0 to 65535, this one stands for %d as in ulogd; write that", o.Group, uint16(o.Group)))
 	}
-	s := &source{options: o, env: env, buf: make([]byte, o.BufSize)}
+	s := &source{options: o, env: env, buf: make([]byte, max(o.BufSize, longestDatagram))}
 	s.Decoder = nflog.Decoder{Label: uint8(o.Label), SeqLocal: o.SeqLocal, SeqGlobal: o.SeqGlobal}
 	s.numbers = numbers{
 		lost:  env.Stats.Counter("packets_lost", "packets that the kernel numbered and could not hand over"),
@@ -77,6 +77,10 @@ func open(o options, env *plugin.Env) (plugin.Source, error) {
 
 // minBufSize has room for the smallest datagram that is any use.
 const minBufSize = 4096
+
+// longestDatagram is the most that the kernel puts into one: what it sets aside, up to
+// nflog.MaxBufferSize, it rounds up to a power of 2, and it fills all of that.
+const longestDatagram = 256 << 10
 
 // Links is the table of the interfaces in the network namespace that is listened in.
 func (s *source) Links() *link.Table {
@@ -232,7 +236,9 @@ func (s *source) decode(b *event.Batch) bool {
 			rest = nil
 		}
 		if ok && m.Type == nlsock.TypeError {
-			s.answered(m)
+			if _, err := m.End(); err != nil {
+				s.refused(err)
+			}
 		}
 		if ok && m.Type == nflog.TypePacket {
 			off := len(b.Buf)
@@ -247,11 +253,15 @@ func (s *source) decode(b *event.Batch) bool {
 	return true
 }
 
-// answered logs that the kernel has refused to configure the group anew.
-func (s *source) answered(m nlsock.Message) {
-	if _, err := m.End(); err != nil {
-		s.env.Log.Error(fmt.Sprintf("group %d goes on as it was configured before: %v", uint16(s.Group), err))
+// refused deals with an answer of the kernel, that it does not configure the group anew.
+func (s *source) refused(err error) {
+	if errors.Is(err, unix.EOPNOTSUPP) && s.Conntrack {
+		s.withoutConntrack(err)
+		if _, err = s.sock.Query(nflog.TypeConfig, s.group(s.copied).Configure()); err == nil {
+			return
+		}
 	}
+	s.env.Log.Error(fmt.Sprintf("group %d goes on as it was configured before: %v", uint16(s.Group), err))
 }
 
 // packet adds an event. It is false, and there is none, if a gap is before it.

@@ -59,11 +59,28 @@ func TestNumbers(t *testing.T) {
 	check("and a gap behind that", b, 1<<32+4, 6, 1)
 	b, _ = offer(n, 0xffffffff)
 	check("and what is past", b, 0, 6, 0)
+	b, _ = offer(n, 0x80000006)
+	check("more than half of the numbers are missing", b, 1<<32+0x80000006, 6+0x80000001, 1)
 }
 
 func TestLoad(t *testing.T) {
 	n := newNumbers()
 	if n.load(nil) || n.load([]byte("short")) {
 		t.Error("loaded from nothing")
+	}
+}
+
+// TestSocketSizes: a negative limit is none of the first size.
+func TestSocketSizes(t *testing.T) {
+	for o, want := range map[options][2]int{
+		{}:                                  {64 << 20, 128 << 20},
+		{SocketMax: 2000}:                   {2000, 2000},
+		{SocketMax: -1}:                     {64 << 20, -1},
+		{SocketSize: 1000}:                  {1000, 0},
+		{SocketSize: 1000, SocketMax: 4000}: {1000, 4000},
+	} {
+		if size, limit := o.socketSizes(); size != want[0] || limit != want[1] {
+			t.Errorf("%d, %d: %d up to %d, want %d up to %d", o.SocketSize, o.SocketMax, size, limit, want[0], want[1])
+		}
 	}
 }

@@ -106,30 +106,54 @@ func (s *source) adopt() bool {
 
 func (s *source) adoptFiles(files []*os.File) (err error) {
 	if len(files) != 2 {
-		for _, f := range files {
-			_ = f.Close() // it was not used
-		}
+		s.release(files)
 		return fmt.Errorf("%d descriptors in place of 2", len(files))
 	}
 	sock, err := nlsock.Adopt(files[0])
 	if err != nil {
-		return errors.Join(err, files[1].Close())
+		s.release(files[1:])
+		return err
+	}
+	if err := s.checkNetNS(sock); err != nil {
+		return errors.Join(err, s.free(sock), files[1].Close())
 	}
 	page, content, err := fdstore.OpenPage(files[1])
 	if err != nil {
-		return errors.Join(err, sock.Close())
+		return errors.Join(err, s.free(sock))
 	}
 	if !s.numbers.load(content) {
-		return errors.Join(errors.New("how far it was is not known"), sock.Close(), page.Close())
+		return errors.Join(errors.New("how far it was is not known"), s.free(sock), page.Close())
 	}
 	// The configuration may have changed. What waits has to stay in the socket
 	// meanwhile: this process may be killed, too.
 	if _, err := sock.Query(nflog.TypeConfig, s.group(s.copied).Configure()); err != nil {
-		return errors.Join(err, sock.Close(), page.Close())
+		return errors.Join(err, s.free(sock), page.Close())
 	}
 	s.sock, s.numbers.page = sock, page
 	s.sock.Peek = true
 	return nil
+}
+
+func (s *source) checkNetNS(sock *nlsock.Socket) error {
+	var other error
+	err := sock.Control(func(fd int) { other = nlsock.CheckNetNS(fd, s.NetNS) })
+	return errors.Join(err, other)
+}
+
+// release closes descriptors that are of no use. Each may be a socket.
+func (s *source) release(files []*os.File) {
+	for _, f := range files {
+		if sock, err := nlsock.Adopt(f); err == nil {
+			_ = s.free(sock) // it was not used
+		}
+	}
+}
+
+// free has a socket give the group up, and closes it. The service manager still holds
+// another descriptor of it, so that else the group stayed bound.
+func (s *source) free(sock *nlsock.Socket) error {
+	_ = sock.Request(nflog.TypeConfig, nflog.Group{Number: uint16(s.Group)}.Unbind()) // binding anew says what is wrong
+	return sock.Close()
 }
 
 // openLinks fills the table of interfaces if somebody wants their names.
@@ -175,7 +199,7 @@ func (s *source) bindFamilies() error {
 func (s *source) bindGroup(g nflog.Group) error {
 	err := s.sock.Request(nflog.TypeConfig, g.Bind())
 	if err != nil && g.Flags&nflog.FlagConntrack != 0 && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EBUSY) {
-		s.env.Log.Error(fmt.Sprintf("unable to set flags 0x%x: %v; going on without attach_conntrack (load the kernel module nf_conntrack_netlink)", g.Flags, err))
+		s.withoutConntrack(err)
 		g.Flags &^= nflog.FlagConntrack
 		err = s.sock.Request(nflog.TypeConfig, g.Bind())
 	}
@@ -183,6 +207,13 @@ func (s *source) bindGroup(g nflog.Group) error {
 		return s.explain(fmt.Sprintf("unable to bind to log group %d", g.Number), err)
 	}
 	return nil
+}
+
+// withoutConntrack asks no more for what the kernel can't do: it refuses all else that is
+// in the request, too.
+func (s *source) withoutConntrack(err error) {
+	s.env.Log.Error(fmt.Sprintf("unable to set flags 0x%x: %v; going on without attach_conntrack (load the kernel module nf_conntrack_netlink)", s.group(0).Flags, err))
+	s.Conntrack = false
 }
 
 // explain says what the kernel's refusal means and what to do.

@@ -19,7 +19,7 @@ func init() {
 }
 
 type options struct {
-	BufSize      int       `toml:"bufsize" doc:"bytes of memory for one netlink datagram; a longer datagram would be lost, so nlbufsiz is kept below"`
+	BufSize      int       `toml:"bufsize" doc:"bytes of memory for one netlink datagram, at least 262144, which the longest fits; nlbufsiz is kept below the number given"`
 	Group        int       `toml:"group" doc:"number of the NFLOG group, 0 to 65535"`
 	Unbind       bool      `toml:"unbind" doc:"where protocol families are bound, take them from their present logger first"`
 	BindFamilies bool      `toml:"bind" doc:"make nfnetlink_log the logger of IPv4, IPv6 and bridge, as is always done for group 0"`
@@ -131,8 +131,8 @@ func (o options) socketSizes() (size, limit int) {
 		if limit == 0 {
 			limit = defaultSocketMax
 		}
-		if limit < size {
-			size = limit
+		if limit > 0 {
+			size = min(size, limit)
 		}
 	}
 	return size, limit

@@ -41,7 +41,9 @@ func newCapture(r *bufio.Reader) (capture, error) {
 		return nil, fmt.Errorf("no capture: %w", err)
 	}
 	if bytes.Equal(head, magicNG) {
-		return pcapgo.NewNgReader(r, pcapgo.DefaultNgReaderOptions)
+		o := pcapgo.DefaultNgReaderOptions
+		o.ErrorOnMismatchingLinkType = true // or it passes over packets in silence
+		return pcapgo.NewNgReader(r, o)
 	}
 	return pcapgo.NewReader(r)
 }

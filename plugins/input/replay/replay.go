@@ -14,6 +14,7 @@ import (
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/link"
@@ -90,7 +91,7 @@ func open(o options, env *plugin.Env) (plugin.Source, error) {
 		Decoder:  nflog.Decoder{Label: uint8(o.Label)},
 		env:      env,
 		packets:  env.Stats.Counter("packets", "packets read"),
-		unusable: env.Stats.Counter("messages_malformed", "records of the capture that are no packets"),
+		unusable: env.Stats.Counter("messages_malformed", "records of the capture that are no packets, or of another link type than its first interface"),
 	}, nil
 }
 
@@ -165,6 +166,10 @@ func (s *source) Read(ctx context.Context, b *event.Batch) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if errors.Is(err, pcapgo.ErrNgLinkTypeMismatch) {
+			s.unusable.Add(1)
+			continue
+		}
 		if err != nil {
 			if err := s.again(err, info); err != nil {
 				return err
@@ -232,6 +237,7 @@ func (s *source) add(b *event.Batch, data []byte, t time.Time) {
 	b.Buf = append(b.Buf, data...)
 	b.Now = t
 	if len(data) == 0 || s.Decode(b, off, len(b.Buf)) != nil {
+		b.Buf = b.Buf[:off]
 		s.unusable.Add(1)
 		return
 	}

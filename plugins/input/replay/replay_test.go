@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -466,4 +467,47 @@ func FuzzCapture(f *testing.F) {
 			t.Errorf("%d bytes take more than 10 s", len(data))
 		}
 	})
+}
+
+// TestMixedLinkTypes: packets of interfaces that have another link type than the first of a
+// pcapng are counted.
+func TestMixedLinkTypes(t *testing.T) {
+	ip := "\x45\x00\x00\x1c\x00\x01\x00\x00\x40\x11\x00\x00\x01\x02\x03\x04\x05\x06\x07\x08\x00\x01\x00\x02\x00\x08\x00\x00"
+	var buf bytes.Buffer
+	w, err := pcapgo.NewNgWriter(&buf, layers.LinkTypeRaw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.AddInterface(pcapgo.NgInterface{LinkType: layers.LinkTypeEthernet}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		info := gopacket.CaptureInfo{Timestamp: began, CaptureLength: len(ip), Length: len(ip), InterfaceIndex: i % 2}
+		if err := w.WritePacket(info, []byte(ip)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	p := newPlayer(t, options{File: file(t, buf.Bytes()), Repeat: 1})
+	packets := 0
+	if err := p.run(t.Context(), func(map[string]string) { packets++ }); err != nil {
+		t.Fatal(err)
+	}
+	if packets != 3 || p.unusable.Value() != 2 {
+		t.Errorf("%d packets and %d of another link type, want 3 and 2", packets, p.unusable.Value())
+	}
+}
+
+// TestNoPackets: records that are no packets take no memory, however many they are.
+func TestNoPackets(t *testing.T) {
+	record := strings.Repeat("\xff", 1000)
+	p := newPlayer(t, options{File: file(t, capturing(t, linkNFLOG, slices.Repeat([]string{record}, 2000)...)), Repeat: 1})
+	if err := p.run(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := cap(p.batch.Buf); n > 100*len(record) || p.unusable.Value() != 2000 {
+		t.Errorf("%d bytes for %d records of no use, of 2000", n, p.unusable.Value())
+	}
 }

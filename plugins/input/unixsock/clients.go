@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -52,12 +53,18 @@ func newClients(env *plugin.Env) *clients {
 // want of descriptors.
 const acceptPause = 100 * time.Millisecond
 
-// accept lets clients in until the listener is closed.
+// accept lets clients in until the listener is closed, or its deadline is over: then it
+// closes that, and has the clients send no more.
 func (s *source) accept() {
 	failing := false
 	for {
 		conn, err := s.listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			s.listener.Close()
+			s.clients.end()
 			return
 		}
 		if err != nil {

@@ -18,7 +18,7 @@ const backlog = 10
 
 // listen makes the socket. Nobody can connect before the file has its mode and its
 // owner, since only then the socket listens.
-func (o options) listen() (l net.Listener, made fs.FileInfo, err error) {
+func (o options) listen() (l *net.UnixListener, made fs.FileInfo, err error) {
 	if len(o.Path) > maxPath {
 		return nil, nil, fmt.Errorf("ulogd2: unix socket path '%s' too long: %d bytes, and there is room for %d", o.Path, len(o.Path), maxPath)
 	}
@@ -45,8 +45,11 @@ func (o options) listen() (l net.Listener, made fs.FileInfo, err error) {
 	if made, err = os.Lstat(o.Path); err != nil {
 		return nil, nil, err
 	}
-	l, err = net.FileListener(f)
-	return l, made, err
+	copied, err := net.FileListener(f)
+	if err != nil {
+		return nil, nil, err
+	}
+	return copied.(*net.UnixListener), made, nil
 }
 
 // bind gives the socket its path, if need be in place of a dead one.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/ulogd-go/ulogd/pkg/event"
 	"github.com/ulogd-go/ulogd/pkg/logging"
@@ -58,7 +59,7 @@ type source struct {
 	options
 	keys
 	env      *plugin.Env
-	listener net.Listener
+	listener *net.UnixListener
 	made     fs.FileInfo // of the socket file
 	clients  *clients
 
@@ -114,7 +115,11 @@ func (s *source) Read(ctx context.Context, b *event.Batch) error {
 	return nil
 }
 
-// next is a client that has packets; nil if there is none. When ctx has ended, no
+// lastCall is for how long clients are let in at the end. Some may have connected, and
+// sent all they have, who were not let in yet.
+const lastCall = 10 * time.Millisecond
+
+// next is a client that has packets; nil if there is none. When ctx has ended, soon no
 // client can send any more, and what they have sent is still taken.
 func (s *source) next(ctx context.Context, wait bool) (*client, error) {
 	if !wait {
@@ -137,8 +142,7 @@ func (s *source) next(ctx context.Context, wait bool) (*client, error) {
 			return nil, nil
 		case <-done:
 			s.ending = true
-			s.listener.Close()
-			s.clients.end()
+			_ = s.listener.SetDeadline(time.Now().Add(lastCall)) // fails only after Close
 		case <-s.clients.gone:
 			return nil, ctx.Err()
 		}

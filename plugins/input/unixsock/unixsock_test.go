@@ -192,6 +192,22 @@ func TestNothingIsLostAtTheEnd(t *testing.T) {
 	}
 }
 
+// TestNothingIsLostOfWhoIsNotLetInYet: what a client has sent before the end counts, though
+// it was not let in by then.
+func TestNothingIsLostOfWhoIsNotLetInYet(t *testing.T) {
+	for range 20 {
+		r, path := start(t, nil)
+		for range 3 {
+			c := dial(t, path)
+			write(t, c, packet("E"))
+			c.Close()
+		}
+		if got := len(r.Rest(t)); got != 3 {
+			t.Errorf("%d packets of 3", got)
+		}
+	}
+}
+
 func TestCloseWithoutRead(t *testing.T) {
 	r := plugintest.Bench{Plugin: "UNIXSOCK", Options: plugintest.Options{"socket_path": filepath.Join(t.TempDir(), "sock")}}.Source(t)
 	if err := r.Source.Open(); err != nil {
