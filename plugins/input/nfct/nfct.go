@@ -34,7 +34,8 @@ type source struct {
 	waited    time.Time                        // when the last wait for an event began
 	pending   bool                             // the socket was not found empty at the last look
 	wanted    atomic.Bool                      // a dump that resets the counters
-	ending    bool                             // events are given up, only the rest is read
+	ending    bool                             // only the rest is read, and events are given up if the socket is not kept
+	until     time.Time                        // that, if the socket is kept
 	kept      bool                             // the socket outlives the process
 	numbers   numbers
 
@@ -149,6 +150,9 @@ func (s *source) more(ctx context.Context, b *event.Batch) (more bool, err error
 			return false, err
 		}
 	}
+	if s.ending && s.kept && time.Now().After(s.until) {
+		return false, ctx.Err()
+	}
 	patient := b.Len() == 0 && s.dump.state == idle && !s.ending
 	if patient && !s.pending {
 		if err := s.wait(); err != nil {
@@ -235,14 +239,20 @@ func (s *source) interrupt() {
 	}
 }
 
-// end begins the end, when ctx has. A socket that is kept is left as it is for the next
-// process; else the events are given up, and what the kernel has handed over by then is
-// still read.
+// lastReading is for how long a socket that is kept is read at the end. What still comes
+// then is left to the next process.
+const lastReading = time.Second
+
+// end begins the end, when ctx has. What the kernel has handed over by then is still read:
+// there may be no next process. The events are given up first, unless the socket is kept.
 func (s *source) end(ctx context.Context) error {
-	if s.kept || s.Poll > 0 {
+	if s.Poll > 0 {
 		return ctx.Err()
 	}
-	s.ending = true
+	s.ending, s.until = true, time.Now().Add(lastReading)
+	if s.kept {
+		return nil
+	}
 	for _, group := range s.subscribed().Groups() {
 		if err := s.sock.Leave(group); err != nil {
 			return err

@@ -506,12 +506,22 @@ func TestKernelReadDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// TestKernelNothingIsLostAtTheEnd ends a source that has not read its packets yet.
+// TestKernelNothingIsLostAtTheEnd ends a source that has not read its packets yet. If its
+// socket is kept there may be a next process, and there may be none.
 func TestKernelNothingIsLostAtTheEnd(t *testing.T) {
+	for name, kept := range map[string]store{"socket of the process": nil, "kept socket": {}} {
+		t.Run(name, func(t *testing.T) { nothingIsLostAtTheEnd(t, kept) })
+	}
+}
+
+func nothingIsLostAtTheEnd(t *testing.T, kept store) {
 	ns, peer, hits := host(t, lab.Rule{Groups: []uint16{5}})
 	o := defaults()
-	o.Group, o.QTimeout = 5, 100 // the last datagram is not full, and waits in the kernel
+	o.Group, o.QTimeout = 5, 50 // the last datagram is not full, and waits in the kernel
 	in := newInput(t, o, 64)
+	if kept != nil {
+		in.Env.Store = kept
+	}
 	in.start(t, ns)
 	frames := make([][]byte, 2345)
 	for i := range frames {
@@ -535,8 +545,8 @@ func TestKernelNothingIsLostAtTheEnd(t *testing.T) {
 	if matched, err := hits.Packets(); err != nil || int(matched) != packets {
 		t.Errorf("%d packets were read, the rule matched %d, %v", packets, matched, err)
 	}
-	if list, err := ns.Listeners(); err != nil || len(list) != 0 {
-		t.Errorf("listeners: %+v, %v; want none", list, err)
+	if list, err := ns.Listeners(); err != nil || (len(list) > 0) != (kept != nil) {
+		t.Errorf("listeners: %+v, %v; want one only if the socket is kept", list, err)
 	}
 }
 

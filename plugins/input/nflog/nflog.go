@@ -29,7 +29,9 @@ type source struct {
 	sock  *nlsock.Socket
 	stop  func() bool // ends the watch over the context
 
-	ending   bool // the group is given up, only the rest is read
+	ending   bool      // only the rest is read, and the group is given up if the socket is not kept
+	gathered time.Time // if the socket is kept: when the kernel has handed over what it gathered by the end
+	until    time.Time // and when reading ends, whatever still comes
 	woken    atomic.Bool
 	buf      []byte    // for one datagram
 	datagram []byte    // what is left of the one that was received last
@@ -135,10 +137,17 @@ func (s *source) receive(ctx context.Context, block bool) (n int, err error) {
 		return 0, err
 	}
 	for {
-		n, err = s.sock.Receive(s.buf[:0], block && !s.ending)
+		if s.ending {
+			now := time.Now()
+			if s.sock.Peek && now.After(s.until) {
+				return 0, ctx.Err()
+			}
+			block = s.sock.Peek && now.Before(s.gathered)
+		}
+		n, err = s.sock.Receive(s.buf[:0], block)
 		if err == nil {
 			s.peeked = s.sock.Peek && n > 0
-			if n == 0 && s.ending {
+			if n == 0 && s.ending && !block {
 				return 0, ctx.Err()
 			}
 			return n, nil
@@ -168,10 +177,14 @@ func (s *source) Wake() {
 	}
 }
 
+// lastReading is for how long a socket that is kept is read at the end, at most. What still
+// comes then is left to the next process.
+const lastReading = time.Second
+
 // interrupted handles the end of a wait: by Wake, or because ctx has ended. Then
-// a socket that is kept is left as it is for the next process; else the group is given
-// up, and what the kernel has handed over by then is still read. Any other error is
-// one.
+// what the kernel has by then is still read. The group is given up first, upon which the
+// kernel hands over what it has gathered; but not if the socket is kept, though there may
+// be no next process: then it is waited for. Any other error is one.
 func (s *source) interrupted(ctx context.Context, err error) (woken bool, _ error) {
 	if s.woken.Swap(false) && errors.Is(err, os.ErrDeadlineExceeded) {
 		if err := s.sock.Resume(); err != nil || ctx.Err() == nil {
@@ -180,16 +193,30 @@ func (s *source) interrupted(ctx context.Context, err error) (woken bool, _ erro
 		// The context has ended meanwhile, and its interruption is undone.
 	}
 	if s.ending && errors.Is(err, os.ErrDeadlineExceeded) {
-		return false, s.sock.Resume() // the watch over the context was late
+		return false, s.goOn() // the watch over the context was late, or nothing came
 	}
 	if ctx.Err() == nil || s.ending {
 		return false, fmt.Errorf("group %d: receive: %w", uint16(s.Group), err)
 	}
-	if s.sock.Peek {
-		return false, ctx.Err()
-	}
 	s.ending = true
-	return false, errors.Join(s.sock.Resume(), s.unbind())
+	if !s.sock.Peek {
+		return false, errors.Join(s.sock.Resume(), s.unbind())
+	}
+	now := time.Now()
+	s.until = now.Add(lastReading)
+	s.gathered = now.Add(time.Duration(s.group(0).Timeout)*10*time.Millisecond + gatherSlack)
+	return false, s.goOn()
+}
+
+// gatherSlack is how much longer than it should the kernel may gather.
+const gatherSlack = 20 * time.Millisecond
+
+// goOn lets reads wait again, at the end for what the kernel gathers at most.
+func (s *source) goOn() error {
+	if s.sock.Peek && time.Now().Before(s.gathered) {
+		return s.sock.Deadline(s.gathered)
+	}
+	return s.sock.Resume()
 }
 
 // unbind gives the group up. It may be given up already when the request had to be sent
