@@ -26,6 +26,7 @@ const (
 	codeTooBig     = lib.SQLITE_TOOBIG
 	codeConstraint = lib.SQLITE_CONSTRAINT
 	codeMismatch   = lib.SQLITE_MISMATCH
+	codeReadOnly   = lib.SQLITE_READONLY
 )
 
 // callError is what SQLite says of a call that has failed.

@@ -113,13 +113,22 @@ func ourTable(ctx context.Context, sort plugin.Type, g plugin.Generation, name s
 	return readTable(c, name)
 }
 
-// findTable describes the table in the database at path, without changing
-// anything; it has no columns if there is none, or no file.
+// findTable describes the table in the database at path; it has no columns if there is
+// none, or no file. Nothing is changed, unless a writer was killed in the middle of a
+// transaction: then nobody can read the database before its journal has been played back.
 func findTable(ctx context.Context, path, name string, wait time.Duration) (table, error) {
 	if empty, err := isEmpty(path); empty || err != nil {
 		return table{}, err
 	}
-	c, err := dial(path, readOnly(path), wait)
+	t, err := readTableAt(path, readOnly(path), name, wait)
+	if code(err) == codeReadOnly {
+		t, err = readTableAt(path, "rw", name, wait) // and so takes back what was not committed
+	}
+	return t, err
+}
+
+func readTableAt(path, mode, name string, wait time.Duration) (table, error) {
+	c, err := dial(path, mode, wait)
 	if err != nil {
 		return table{}, err
 	}

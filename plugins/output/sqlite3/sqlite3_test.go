@@ -356,6 +356,39 @@ func TestBindTouchesNothing(t *testing.T) {
 	}
 }
 
+// TestHotJournal starts after a writer that was killed in the middle of a transaction.
+func TestHotJournal(t *testing.T) {
+	path := newDB(t, "create table t (oob_prefix text)", "insert into t values ('committed')")
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=cache_size(1)&_pragma=cache_spill(1)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }() // its files are of no interest any more
+	for range 1000 {
+		if _, err := tx.Exec("insert into t values (?)", strings.Repeat("lost", 200)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	killed := filepath.Join(t.TempDir(), "killed.db") // has what the disk had at that moment
+	for _, suffix := range []string{"", "-journal"} {
+		data, err := os.ReadFile(path + suffix)
+		if err == nil {
+			err = os.WriteFile(killed+suffix, data, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	o, blk, _ := start(t, killed, "t", plugin.Raw, plugintest.Event{"oob.prefix": "new"})
+	deliver(t, o, blk)
+	diff(t, []string{"'committed'", "'new'"}, read(t, killed, "t", "oob_prefix"))
+}
+
 // listing is the files beside path, with their sizes and times.
 func listing(t *testing.T, path string) (files []string) {
 	t.Helper()
