@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ulogd-go/ulogd/pkg/option"
 )
 
 // spooled are the options of a small spool: a segment is full after some records.
@@ -771,5 +773,33 @@ func TestRemovedSegment(t *testing.T) {
 				t.Errorf("%d bytes are said to be used, of %d", left, d.used())
 			}
 		})
+	}
+}
+
+// TestLittleSpool: a spool that is smaller than a segment takes rows again once the
+// consumer has what it held.
+func TestLittleSpool(t *testing.T) {
+	for _, limit := range []int{1 << 10, 64 << 10, 100 << 10} {
+		o := spooled
+		o.SpoolMax = option.Size(limit)
+		d := newDisk()
+		q := openOn(t, d, o)
+		p := producer{q: q}
+		for range 3 * limit / 100 {
+			if !p.offer(1, 100) {
+				t.Fatalf("spool_max=%d: refused", limit)
+			}
+			q.mu.Lock()
+			failing := q.spool.failing
+			q.mu.Unlock()
+			if failing {
+				t.Fatalf("spool_max=%d: full with %d bytes, of which all are delivered", limit, q.Tally().SpoolBytes)
+			}
+			blk, err := q.Get(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			done(q, blk)
+		}
 	}
 }
