@@ -99,14 +99,22 @@ func (d *disk) sync() error {
 	return nil
 }
 
-func (d *disk) share(name string, size int) ([]byte, func() error, error) {
+func (d *disk) share(name string, size int) (page, error) {
 	c, ok := d.files[name]
 	if !ok {
 		c = new(content)
 		d.files[name] = c
 	}
 	c.data = append(c.data, make([]byte, max(0, size-len(c.data)))...)
-	return c.data, func() error { return nil }, nil
+	sync := func() error {
+		if err := d.step(); err != nil {
+			return err
+		}
+		c.synced = slices.Clone(c.data)
+		d.named[name] = c
+		return nil
+	}
+	return page{memory: c.data, sync: sync, release: func() error { return nil }}, nil
 }
 
 func (d *disk) lock() (func() error, error) {

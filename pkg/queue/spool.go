@@ -144,7 +144,7 @@ func (s *spool) begin(first uint64, layout string) error {
 		return errors.Join(err, f.Close(), s.files.remove(segmentName(first)))
 	}
 	s.file = f
-	s.segments = append(s.segments, segment{first, int64(len(head)), int64(len(head)), layout})
+	s.segments = append(s.segments, segment{first, int64(len(head)), int64(len(head)), layout, s.epoch})
 	s.bytes += int64(len(head))
 	return nil
 }

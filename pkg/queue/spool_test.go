@@ -655,6 +655,7 @@ func TestTruncated(t *testing.T) {
 func TestReceiverIsAhead(t *testing.T) {
 	d := newDisk()
 	q := openOn(t, d, spooled)
+	q.Resume(0)
 	p := producer{q: q}
 	p.offer(50, 10)
 	drainAll(t, q, true)
@@ -801,5 +802,92 @@ func TestLittleSpool(t *testing.T) {
 			}
 			done(q, blk)
 		}
+	}
+}
+
+// TestReceiverIsAheadLater: a power cut has taken the last rows, which the receiver has,
+// and the receiver is away until the process after the next.
+func TestReceiverIsAheadLater(t *testing.T) {
+	d := newDisk()
+	q := openOn(t, d, spooled)
+	p := producer{q: q}
+	p.offer(50, 10)
+	q.Resume(0)
+	q.Settle(50, 0)
+	// The receiver has 80 rows, of which the last 30 are not known here any more.
+	q = openOn(t, d.restart(), spooled)
+	old := q.Epoch()
+	p.q = q
+	p.offer(40, 10)
+
+	q = openOn(t, d.restart(), spooled)
+	p.q = q
+	p.offer(10, 10)
+	if n := q.Resume(80); n != 50 || q.Epoch() == old {
+		t.Errorf("resumed at %d in epoch %s, want 50 and another than %s", n, q.Epoch(), old)
+	}
+	if rows := drainAll(t, q, true); !slices.Equal(rows, upTo(50, 100)) {
+		t.Errorf("rows %v", rows)
+	}
+}
+
+// TestPowerCutAfterResume: what the receiver was asked, and the epoch that began
+// then, are known after a power cut, too.
+func TestPowerCutAfterResume(t *testing.T) {
+	o := spooled
+	o.Durability = Power
+	for _, ahead := range []uint64{0, 30} {
+		d := newDisk()
+		q := openOn(t, d, o)
+		q.Resume(0)
+		p := producer{q: q}
+		p.offer(50, 10)
+		q.Settle(50, 0)
+
+		d = d.restart()
+		q = openOn(t, d, o)
+		p.q = q
+		p.offer(10, 10)
+		q.Resume(50 + ahead)
+		p.offer(10, 10)
+		q.Settle(65, 0)
+		epoch := q.Epoch()
+
+		d = d.cut()
+		q = openOn(t, d, o)
+		if q.Epoch() != epoch {
+			t.Errorf("%d rows ahead: epoch %s after the power cut, want %s", ahead, q.Epoch(), epoch)
+		}
+		if n := q.Resume(65); n != 65 || q.Epoch() != epoch {
+			t.Errorf("%d rows ahead: resumed at %d in epoch %s, want 65 and %s", ahead, n, q.Epoch(), epoch)
+		}
+		rows := drainAll(t, q, true)
+		if n := len(rows); n < 5 || !slices.Equal(rows[n-5:], upTo(65, 70)) {
+			t.Errorf("%d rows ahead: rows %v, want those to 69", ahead, rows)
+		}
+		if a := q.Tally(); a.Taken != 70 || a.Lost != 0 {
+			t.Errorf("%d rows ahead: %+v, want 70 taken and none lost", ahead, a)
+		}
+	}
+}
+
+// TestReceiverIsAheadAgain: the receiver is ahead twice, and no row came in between.
+// A segment of the first epoch takes no rows of the second.
+func TestReceiverIsAheadAgain(t *testing.T) {
+	d := newDisk()
+	q := openOn(t, d, spooled)
+	q.Resume(0)
+	p := producer{q: q}
+	p.offer(10, 10)
+	q.Settle(10, 0)
+	q = openOn(t, d.restart(), spooled)
+	q.Resume(20)
+	q = openOn(t, d.restart(), spooled)
+	p.q = q
+	p.offer(10, 10)
+	q.Resume(20)
+	q = openOn(t, d.restart(), spooled)
+	if rows := drainAll(t, q, true); !slices.Equal(rows, upTo(10, 20)) {
+		t.Errorf("rows %v, want 10 to 19", rows)
 	}
 }
