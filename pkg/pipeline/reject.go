@@ -73,6 +73,7 @@ func (f *rejectFile) keep(o plugin.Output, blk *queue.Block, i int, reason error
 		return err
 	}
 	if err := f.append(append(line, '\n')); err != nil {
+		f.known = false // a part of the line may be there, to be ended before the next
 		return fmt.Errorf("file of rejected rows: %w", err)
 	}
 	f.last = m
