@@ -14,6 +14,7 @@ type disk struct {
 	named  map[string]*content // what a power cut leaves of the directory
 	steps  int                 // changes so far
 	crash  int                 // the step at which it crashes; 0 never
+	whole  bool                // a write at which it crashes is complete
 	room   int                 // bytes that fit; 0 any
 	locked bool
 	fails  error // of every write
@@ -111,8 +112,7 @@ func (d *disk) share(name string, size int) (page, error) {
 			return err
 		}
 		c.synced = slices.Clone(c.data)
-		d.named[name] = c
-		return nil
+		return d.sync()
 	}
 	return page{memory: c.data, sync: sync, release: func() error { return nil }}, nil
 }
@@ -142,13 +142,16 @@ func (f *fakeFile) ReadAt(b []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// WriteAt writes half of b when the disk crashes at it or is full.
+// WriteAt writes half of b when the disk crashes at it, unless that is to be later, or is full.
 func (f *fakeFile) WriteAt(b []byte, off int64) (int, error) {
 	if f.d.fails != nil {
 		return 0, f.d.fails
 	}
 	if f.d.crash > 0 && f.d.steps+1 == f.d.crash {
 		f.d.steps++
+		if f.d.whole {
+			return f.put(b, off), errCrash
+		}
 		return f.put(b[:len(b)/2], off), errCrash
 	}
 	if err := f.d.step(); err != nil {

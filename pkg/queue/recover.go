@@ -129,6 +129,11 @@ func (s *spool) resumeLast(st *state) error {
 		s.bytes -= g.size - end
 		g.size = end
 	}
+	if s.power { // the last record may be written, but not synced
+		if err := f.Sync(); err != nil {
+			return err
+		}
+	}
 	if g.epoch != st.epoch {
 		s.leave()
 	}

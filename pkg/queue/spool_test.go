@@ -891,3 +891,41 @@ func TestReceiverIsAheadAgain(t *testing.T) {
 		t.Errorf("rows %v, want 10 to 19", rows)
 	}
 }
+
+// TestPowerCutAfterKill: the rows that are found after the end of a process, wherever it
+// was killed, survive a power cut from then on.
+func TestPowerCutAfterKill(t *testing.T) {
+	o := spooled
+	o.Durability = Power
+	for step := 1; ; step++ {
+		d := newDisk()
+		d.crash, d.whole = step, true
+		q := newQueue(o, Batching{Rows: 50})
+		if q.open(d, slog.New(slog.DiscardHandler)) == nil {
+			p := producer{q: q}
+			for range 2 {
+				noted := slices.Clone(d.files[stateName].data)
+				p.offer(10, 10)
+				if d.steps == step { // it was gone before it could note that
+					copy(d.files[stateName].data, noted)
+					break
+				}
+			}
+		}
+		over := d.steps < step
+
+		d = d.restart()
+		q = openOn(t, d, o)
+		taken := q.Tally().Taken
+		q.SetLayout("other")
+		p := producer{q: q, next: taken}
+		p.offer(10, 10)
+		q = openOn(t, d.cut(), o)
+		if rows := drainAll(t, q, true); !slices.Equal(rows, upTo(0, taken+10)) {
+			t.Errorf("step %d: rows %v, want those to %d", step, rows, taken+9)
+		}
+		if over {
+			return
+		}
+	}
+}
