@@ -510,20 +510,11 @@ func (q *Queue) Resume(upto uint64) uint64 {
 	q.advance(upto, 0)
 	if first {
 		q.save()
-		q.keep()
+		if q.spool != nil {
+			q.spool.keep()
+		}
 	}
 	return upto
-}
-
-// keep makes the state survive a power cut: to begin an epoch twice would be to send
-// rows twice.
-func (q *Queue) keep() {
-	if q.spool == nil {
-		return
-	}
-	if err := q.spool.page.sync(); err != nil {
-		q.spool.log.Error(fmt.Sprintf("spool: %v; after a power cut rows may be sent twice", err))
-	}
 }
 
 // beginEpoch gives the rows from opened on a new epoch. All before them are with the

@@ -34,7 +34,16 @@ func (s *spool) recover() (state, error) {
 	}
 	s.trim(st.cursor, st.taken)
 	s.page.store(&st)
-	return st, s.page.sync()
+	s.keep()
+	return st, nil
+}
+
+// keep makes the state survive a power cut: to begin an epoch twice would be to send
+// rows twice.
+func (s *spool) keep() {
+	if err := s.page.sync(); err != nil {
+		s.log.Error(fmt.Sprintf("spool: %v; after a power cut rows may be sent twice", err))
+	}
 }
 
 // scan lists the segments of the state's epoch, and of the one before. If there is no state, the newest

@@ -929,3 +929,26 @@ func TestPowerCutAfterKill(t *testing.T) {
 		}
 	}
 }
+
+// TestStateCannotBeSynced: on a file system that can't sync, rows survive the process all
+// the same.
+func TestStateCannotBeSynced(t *testing.T) {
+	d := newDisk()
+	q := openOn(t, d, spooled)
+	q.spool.page.sync = func() error { return errors.New("invalid argument") }
+	q.Resume(0)
+	p := producer{q: q}
+	p.offer(10, 10)
+	q.Settle(5, 0)
+	d = d.restart()
+	d.crash = 1 // the first step is the sync
+	d.steps = 1
+	q = newQueue(spooled, Batching{Rows: 50})
+	var logs strings.Builder
+	if err := q.open(d, slog.New(slog.NewTextHandler(&logs, nil))); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(logs.String(), "rows may be sent twice") || q.Waiting() != 5 {
+		t.Errorf("%d rows are waiting, want 5; the log is %s", q.Waiting(), logs.String())
+	}
+}
