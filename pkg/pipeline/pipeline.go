@@ -41,9 +41,9 @@ type Pipeline struct {
 	env    Env
 	files  outfile.Set
 	trees  []*tree
-	failed int            // stacks that could not be built
-	empty  int            // stacks without elements, which ulogd counts as working
-	queues map[string]int // outputs by the name of their instance
+	failed int             // stacks that could not be built
+	empty  int             // stacks without elements, which ulogd counts as working
+	queues map[string]bool // names of queues that are taken
 }
 
 // tree is a source and the stacks that hang on it.
@@ -80,7 +80,7 @@ var ErrNoStack = errors.New("not even a single working plugin stack")
 // slot. A stack that fails is logged and left out, as in ulogd. Nothing outside
 // the process is touched.
 func Build(f *config.File, r *plugin.Registry, env Env) (*Pipeline, error) {
-	p := &Pipeline{env: env, queues: map[string]int{}}
+	p := &Pipeline{env: env, queues: map[string]bool{}}
 	p.files.Owner = env.Owner
 	for _, s := range f.Stacks {
 		env.Log.Log(context.Background(), logging.Notice, fmt.Sprintf("building new pluginstance stack: '%s'", s.Text))
@@ -237,7 +237,7 @@ func (bld builder) open(in config.Instance, spec plugin.Spec, t *tree) (opened, 
 }
 
 // queueName is the name of the queue of an output. An instance that stands in
-// several stacks has a queue in each.
+// several stacks has a queue in each, of a name that no other instance's has.
 func (p *Pipeline) queueName(instance string) string {
 	name := strings.Map(func(r rune) rune {
 		if r == '/' || r == 0 {
@@ -245,14 +245,15 @@ func (p *Pipeline) queueName(instance string) string {
 		}
 		return r
 	}, instance)
-	p.queues[name]++
-	if n := p.queues[name]; n > 1 {
-		return fmt.Sprintf("%s.%d", name, n)
-	}
 	if strings.HasPrefix(name, ".") {
-		return "_" + name // "." and ".." are directories
+		name = "_" + name // "." and ".." are directories
 	}
-	return name
+	free := name
+	for n := 2; p.queues[free]; n++ {
+		free = fmt.Sprintf("%s.%d", name, n)
+	}
+	p.queues[free] = true
+	return free
 }
 
 func (s *stack) add(o opened) {

@@ -569,3 +569,19 @@ func TestBuildErrors(t *testing.T) {
 		t.Errorf("log:\n%s", &p.log)
 	}
 }
+
+// TestQueueNames: no two outputs have the queue of one name, whatever they are called.
+func TestQueueNames(t *testing.T) {
+	for _, names := range [][]string{
+		{"pg1", "pg1", "pg1.2", "pg1"}, {"pg1.2", "pg1", "pg1"}, {"a/b", "a_b"}, {".a", "_.a", ".a"}, {"..", ".", "_."},
+	} {
+		p, taken := Pipeline{queues: map[string]bool{}}, map[string]bool{}
+		for _, name := range names {
+			q := p.queueName(name)
+			if taken[q] || q[0] == '.' || strings.Contains(q, "/") {
+				t.Errorf("%q: the queue of %q is %q", names, name, q)
+			}
+			taken[q] = true
+		}
+	}
+}

@@ -157,6 +157,9 @@ func TestNextRun(t *testing.T) {
 	if err := run.open(); err != nil {
 		t.Fatal(err)
 	}
+	if err := run.reconnect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	batch := event.NewBatch(tree.layout)
 	for range 3 {
 		if err := tree.source.Read(t.Context(), batch); err != nil {

@@ -14,6 +14,7 @@ type disk struct {
 	named  map[string]*content // what a power cut leaves of the directory
 	steps  int                 // changes so far
 	crash  int                 // the step at which it crashes; 0 never
+	whole  bool                // a write at which it crashes is complete
 	room   int                 // bytes that fit; 0 any
 	locked bool
 	fails  error // of every write
@@ -99,14 +100,21 @@ func (d *disk) sync() error {
 	return nil
 }
 
-func (d *disk) share(name string, size int) ([]byte, func() error, error) {
+func (d *disk) share(name string, size int) (page, error) {
 	c, ok := d.files[name]
 	if !ok {
 		c = new(content)
 		d.files[name] = c
 	}
 	c.data = append(c.data, make([]byte, max(0, size-len(c.data)))...)
-	return c.data, func() error { return nil }, nil
+	sync := func() error {
+		if err := d.step(); err != nil {
+			return err
+		}
+		c.synced = slices.Clone(c.data)
+		return d.sync()
+	}
+	return page{memory: c.data, sync: sync, release: func() error { return nil }}, nil
 }
 
 func (d *disk) lock() (func() error, error) {
@@ -134,13 +142,16 @@ func (f *fakeFile) ReadAt(b []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// WriteAt writes half of b when the disk crashes at it or is full.
+// WriteAt writes half of b when the disk crashes at it, unless that is to be later, or is full.
 func (f *fakeFile) WriteAt(b []byte, off int64) (int, error) {
 	if f.d.fails != nil {
 		return 0, f.d.fails
 	}
 	if f.d.crash > 0 && f.d.steps+1 == f.d.crash {
 		f.d.steps++
+		if f.d.whole {
+			return f.put(b, off), errCrash
+		}
 		return f.put(b[:len(b)/2], off), errCrash
 	}
 	if err := f.d.step(); err != nil {

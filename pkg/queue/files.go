@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-
 	"syscall"
 )
 
@@ -19,8 +18,9 @@ type files interface {
 	// sync makes the names in the directory survive a power cut.
 	sync() error
 	// share maps a file of that size into memory, with its blocks allocated; what
-	// is stored there survives the end of the process.
-	share(name string, size int) (memory []byte, release func() error, err error)
+	// is stored there survives the end of the process; and a power cut if it was there
+	// at the last call of the page's sync.
+	share(name string, size int) (page, error)
 	// lock claims the directory for this process until release.
 	lock() (release func() error, err error)
 }
@@ -140,20 +140,23 @@ func (d *directory) sync() error {
 
 // share writes the file's blocks first: a store into a hole would kill the
 // process if the disk is full.
-func (d *directory) share(name string, size int) ([]byte, func() error, error) {
+func (d *directory) share(name string, size int) (page, error) {
 	f, err := d.open(name, true)
 	if err != nil {
-		return nil, nil, err
+		return page{}, err
 	}
-	defer f.Close()
 	if err := allocate(f, size); err != nil {
-		return nil, nil, err
+		return page{}, errors.Join(err, f.Close())
 	}
 	memory, err := syscall.Mmap(int(f.(osFile).Fd()), 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
 	if err != nil {
-		return nil, nil, err
+		return page{}, errors.Join(err, f.Close())
 	}
-	return memory, func() error { return syscall.Munmap(memory) }, nil
+	return page{
+		memory:  memory,
+		sync:    func() error { return errors.Join(f.Sync(), d.sync()) }, // what is in memory is the file's, too
+		release: func() error { return errors.Join(syscall.Munmap(memory), f.Close()) },
+	}, nil
 }
 
 // allocate writes a file to its size, and leaves what it has.

@@ -47,8 +47,6 @@ type Queue struct {
 	bytes    int    // in full
 	spilled  bool   // rows go to disk only, until the consumer has come to their end
 	read     uint64 // number of the row from which on the consumer reads the disk, if spilled
-	opened   uint64 // number of the first row of this process
-	resumed  bool   // the receiver has said how far it is
 	closed   bool
 	kicked   bool
 	failing  bool
@@ -97,7 +95,7 @@ func (q *Queue) open(f files, log *slog.Logger) (err error) {
 	if q.spool, q.state, err = openSpool(f, q.options, log); err != nil {
 		return err
 	}
-	q.read, q.spilled, q.opened = q.state.cursor, q.state.cursor < q.state.taken, q.state.taken
+	q.read, q.spilled = q.state.cursor, q.state.cursor < q.state.taken
 	return nil
 }
 
@@ -498,20 +496,28 @@ func (q *Queue) Settle(upto uint64, rejected int) {
 // A receiver that has more than earlier processes have taken, as far as the spool
 // knows, has rows that a power cut took from it, or a backup does not have. Rows
 // that came since have the numbers of those, so they go on in an epoch of their own.
+// Since came those, too, of processes that the receiver was away from.
 func (q *Queue) Resume(upto uint64) uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.resumed && upto > q.opened {
-		upto = q.opened
+	first := !q.state.resumed
+	if first && upto > q.state.opened {
+		upto = q.state.opened
 		q.beginEpoch()
 	}
-	q.resumed = true
+	q.state.resumed = true
 	upto = min(upto, q.state.taken)
 	q.advance(upto, 0)
+	if first {
+		q.save()
+		if q.spool != nil {
+			q.spool.keep()
+		}
+	}
 	return upto
 }
 
-// beginEpoch gives the rows of this process a new epoch. All before them are with the
+// beginEpoch gives the rows from opened on a new epoch. All before them are with the
 // receiver.
 func (q *Queue) beginEpoch() {
 	q.state.former, q.state.epoch = q.state.epoch, newEpoch()
@@ -525,7 +531,6 @@ func (q *Queue) beginEpoch() {
 		q.spool.epoch = q.state.epoch
 		q.spool.leave()
 	}
-	q.save()
 }
 
 func (q *Queue) advance(upto, rejected uint64) {

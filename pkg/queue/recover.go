@@ -9,11 +9,10 @@ import (
 
 // recover finds out what an earlier process has left.
 func (s *spool) recover() (state, error) {
-	memory, release, err := s.files.share(stateName, stateSize)
-	if err != nil {
+	var err error
+	if s.page, err = s.files.share(stateName, stateSize); err != nil {
 		return state{}, err
 	}
-	s.page = page{memory: memory, release: release}
 	st, noState := s.page.load()
 	if err := s.scan(&st, noState != nil); err != nil {
 		return state{}, err
@@ -30,9 +29,21 @@ func (s *spool) recover() (state, error) {
 		st.written = st.cursor // what became of them is not known any more
 	}
 	st.cursor = min(st.cursor, st.taken)
+	if noState != nil || st.resumed {
+		st.opened, st.resumed = st.taken, false
+	}
 	s.trim(st.cursor, st.taken)
 	s.page.store(&st)
+	s.keep()
 	return st, nil
+}
+
+// keep makes the state survive a power cut: to begin an epoch twice would be to send
+// rows twice.
+func (s *spool) keep() {
+	if err := s.page.sync(); err != nil {
+		s.log.Error(fmt.Sprintf("spool: %v; after a power cut rows may be sent twice", err))
+	}
 }
 
 // scan lists the segments of the state's epoch, and of the one before. If there is no state, the newest
@@ -49,8 +60,8 @@ func (s *spool) scan(st *state, noState bool) error {
 			s.stranger(name)
 			continue
 		}
-		g, epoch, err := s.look(name, first)
-		if errors.Is(err, errSegment) || err == nil && !noState && epoch != st.epoch && epoch != st.former {
+		g, err := s.look(name, first)
+		if errors.Is(err, errSegment) || err == nil && !noState && g.epoch != st.epoch && g.epoch != st.former {
 			if err := s.stray(name); err != nil {
 				return err
 			}
@@ -60,7 +71,7 @@ func (s *spool) scan(st *state, noState bool) error {
 			return err
 		}
 		if noState {
-			st.epoch, noState = epoch, false
+			st.epoch, noState = g.epoch, false
 		}
 		s.segments = append(s.segments, g)
 	}
@@ -72,18 +83,18 @@ func (s *spool) scan(st *state, noState bool) error {
 }
 
 // look reads what a segment says of itself.
-func (s *spool) look(name string, first uint64) (g segment, epoch string, err error) {
+func (s *spool) look(name string, first uint64) (g segment, err error) {
 	f, err := s.files.open(name, false)
 	if err != nil {
-		return g, "", err
+		return g, err
 	}
 	defer f.Close()
 	epoch, layout, err := readSegmentHead(f)
 	if err != nil {
-		return g, "", err
+		return g, err
 	}
 	size, err := f.Size()
-	return segment{first, int64(segmentHead + len(layout)), size, layout}, epoch, err
+	return segment{first, int64(segmentHead + len(layout)), size, layout, epoch}, err
 }
 
 // stranger warns of a file that is none of ours.
@@ -103,7 +114,8 @@ func (s *spool) stray(name string) error {
 	return s.files.rename(name, "stray-"+name)
 }
 
-// resumeLast finds the end of the newest segment, from where records are appended.
+// resumeLast finds the end of the newest segment, from where records are appended. One
+// of the former epoch takes no more: it would not be known any more in the next.
 func (s *spool) resumeLast(st *state) error {
 	g := s.last()
 	if g == nil {
@@ -125,6 +137,14 @@ func (s *spool) resumeLast(st *state) error {
 		}
 		s.bytes -= g.size - end
 		g.size = end
+	}
+	if s.power { // the last record may be written, but not synced
+		if err := f.Sync(); err != nil {
+			return err
+		}
+	}
+	if g.epoch != st.epoch {
+		s.leave()
 	}
 	st.taken = max(st.taken, g.first, last.end())
 	if last.progress.Packets > st.progress.Packets {

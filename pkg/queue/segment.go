@@ -17,6 +17,7 @@ type segment struct {
 	head   int64  // where records begin
 	size   int64
 	layout string
+	epoch  string
 }
 
 // Offsets in a segment's header.

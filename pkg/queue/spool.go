@@ -30,7 +30,8 @@ type spool struct {
 	bytes    int64 // of all segments
 }
 
-// Sizes of segments, and how many there have to be room for.
+// Sizes of segments, and how many there have to be room for. In a spool that is smaller
+// than that a segment is half of it: one that never got full would never be removed.
 const (
 	segmentMax  = 16 << 20
 	segmentMin  = 64 << 10
@@ -47,7 +48,7 @@ func newEpoch() string {
 // openSpool opens what is in the directory, and says how far it is.
 func openSpool(f files, o Options, log *slog.Logger) (*spool, state, error) {
 	s := &spool{files: f, log: log, max: int64(o.SpoolMax), power: o.Durability == Power}
-	s.segmentSize = max(min(segmentMax, s.max/segmentsMin), segmentMin)
+	s.segmentSize = min(max(min(segmentMax, s.max/segmentsMin), segmentMin), s.max/2)
 	var err error
 	if s.unlock, err = f.lock(); err != nil {
 		return nil, state{}, err
@@ -143,7 +144,7 @@ func (s *spool) begin(first uint64, layout string) error {
 		return errors.Join(err, f.Close(), s.files.remove(segmentName(first)))
 	}
 	s.file = f
-	s.segments = append(s.segments, segment{first, int64(len(head)), int64(len(head)), layout})
+	s.segments = append(s.segments, segment{first, int64(len(head)), int64(len(head)), layout, s.epoch})
 	s.bytes += int64(len(head))
 	return nil
 }

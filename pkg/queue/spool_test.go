@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ulogd-go/ulogd/pkg/option"
 )
 
 // spooled are the options of a small spool: a segment is full after some records.
@@ -653,6 +655,7 @@ func TestTruncated(t *testing.T) {
 func TestReceiverIsAhead(t *testing.T) {
 	d := newDisk()
 	q := openOn(t, d, spooled)
+	q.Resume(0)
 	p := producer{q: q}
 	p.offer(50, 10)
 	drainAll(t, q, true)
@@ -771,5 +774,181 @@ func TestRemovedSegment(t *testing.T) {
 				t.Errorf("%d bytes are said to be used, of %d", left, d.used())
 			}
 		})
+	}
+}
+
+// TestLittleSpool: a spool that is smaller than a segment takes rows again once the
+// consumer has what it held.
+func TestLittleSpool(t *testing.T) {
+	for _, limit := range []int{1 << 10, 64 << 10, 100 << 10} {
+		o := spooled
+		o.SpoolMax = option.Size(limit)
+		d := newDisk()
+		q := openOn(t, d, o)
+		p := producer{q: q}
+		for range 3 * limit / 100 {
+			if !p.offer(1, 100) {
+				t.Fatalf("spool_max=%d: refused", limit)
+			}
+			q.mu.Lock()
+			failing := q.spool.failing
+			q.mu.Unlock()
+			if failing {
+				t.Fatalf("spool_max=%d: full with %d bytes, of which all are delivered", limit, q.Tally().SpoolBytes)
+			}
+			blk, err := q.Get(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			done(q, blk)
+		}
+	}
+}
+
+// TestReceiverIsAheadLater: a power cut has taken the last rows, which the receiver has,
+// and the receiver is away until the process after the next.
+func TestReceiverIsAheadLater(t *testing.T) {
+	d := newDisk()
+	q := openOn(t, d, spooled)
+	p := producer{q: q}
+	p.offer(50, 10)
+	q.Resume(0)
+	q.Settle(50, 0)
+	// The receiver has 80 rows, of which the last 30 are not known here any more.
+	q = openOn(t, d.restart(), spooled)
+	old := q.Epoch()
+	p.q = q
+	p.offer(40, 10)
+
+	q = openOn(t, d.restart(), spooled)
+	p.q = q
+	p.offer(10, 10)
+	if n := q.Resume(80); n != 50 || q.Epoch() == old {
+		t.Errorf("resumed at %d in epoch %s, want 50 and another than %s", n, q.Epoch(), old)
+	}
+	if rows := drainAll(t, q, true); !slices.Equal(rows, upTo(50, 100)) {
+		t.Errorf("rows %v", rows)
+	}
+}
+
+// TestPowerCutAfterResume: what the receiver was asked, and the epoch that began
+// then, are known after a power cut, too.
+func TestPowerCutAfterResume(t *testing.T) {
+	o := spooled
+	o.Durability = Power
+	for _, ahead := range []uint64{0, 30} {
+		d := newDisk()
+		q := openOn(t, d, o)
+		q.Resume(0)
+		p := producer{q: q}
+		p.offer(50, 10)
+		q.Settle(50, 0)
+
+		d = d.restart()
+		q = openOn(t, d, o)
+		p.q = q
+		p.offer(10, 10)
+		q.Resume(50 + ahead)
+		p.offer(10, 10)
+		q.Settle(65, 0)
+		epoch := q.Epoch()
+
+		d = d.cut()
+		q = openOn(t, d, o)
+		if q.Epoch() != epoch {
+			t.Errorf("%d rows ahead: epoch %s after the power cut, want %s", ahead, q.Epoch(), epoch)
+		}
+		if n := q.Resume(65); n != 65 || q.Epoch() != epoch {
+			t.Errorf("%d rows ahead: resumed at %d in epoch %s, want 65 and %s", ahead, n, q.Epoch(), epoch)
+		}
+		rows := drainAll(t, q, true)
+		if n := len(rows); n < 5 || !slices.Equal(rows[n-5:], upTo(65, 70)) {
+			t.Errorf("%d rows ahead: rows %v, want those to 69", ahead, rows)
+		}
+		if a := q.Tally(); a.Taken != 70 || a.Lost != 0 {
+			t.Errorf("%d rows ahead: %+v, want 70 taken and none lost", ahead, a)
+		}
+	}
+}
+
+// TestReceiverIsAheadAgain: the receiver is ahead twice, and no row came in between.
+// A segment of the first epoch takes no rows of the second.
+func TestReceiverIsAheadAgain(t *testing.T) {
+	d := newDisk()
+	q := openOn(t, d, spooled)
+	q.Resume(0)
+	p := producer{q: q}
+	p.offer(10, 10)
+	q.Settle(10, 0)
+	q = openOn(t, d.restart(), spooled)
+	q.Resume(20)
+	q = openOn(t, d.restart(), spooled)
+	p.q = q
+	p.offer(10, 10)
+	q.Resume(20)
+	q = openOn(t, d.restart(), spooled)
+	if rows := drainAll(t, q, true); !slices.Equal(rows, upTo(10, 20)) {
+		t.Errorf("rows %v, want 10 to 19", rows)
+	}
+}
+
+// TestPowerCutAfterKill: the rows that are found after the end of a process, wherever it
+// was killed, survive a power cut from then on.
+func TestPowerCutAfterKill(t *testing.T) {
+	o := spooled
+	o.Durability = Power
+	for step := 1; ; step++ {
+		d := newDisk()
+		d.crash, d.whole = step, true
+		q := newQueue(o, Batching{Rows: 50})
+		if q.open(d, slog.New(slog.DiscardHandler)) == nil {
+			p := producer{q: q}
+			for range 2 {
+				noted := slices.Clone(d.files[stateName].data)
+				p.offer(10, 10)
+				if d.steps == step { // it was gone before it could note that
+					copy(d.files[stateName].data, noted)
+					break
+				}
+			}
+		}
+		over := d.steps < step
+
+		d = d.restart()
+		q = openOn(t, d, o)
+		taken := q.Tally().Taken
+		q.SetLayout("other")
+		p := producer{q: q, next: taken}
+		p.offer(10, 10)
+		q = openOn(t, d.cut(), o)
+		if rows := drainAll(t, q, true); !slices.Equal(rows, upTo(0, taken+10)) {
+			t.Errorf("step %d: rows %v, want those to %d", step, rows, taken+9)
+		}
+		if over {
+			return
+		}
+	}
+}
+
+// TestStateCannotBeSynced: on a file system that can't sync, rows survive the process all
+// the same.
+func TestStateCannotBeSynced(t *testing.T) {
+	d := newDisk()
+	q := openOn(t, d, spooled)
+	q.spool.page.sync = func() error { return errors.New("invalid argument") }
+	q.Resume(0)
+	p := producer{q: q}
+	p.offer(10, 10)
+	q.Settle(5, 0)
+	d = d.restart()
+	d.crash = 1 // the first step is the sync
+	d.steps = 1
+	q = newQueue(spooled, Batching{Rows: 50})
+	var logs strings.Builder
+	if err := q.open(d, slog.New(slog.NewTextHandler(&logs, nil))); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(logs.String(), "rows may be sent twice") || q.Waiting() != 5 {
+		t.Errorf("%d rows are waiting, want 5; the log is %s", q.Waiting(), logs.String())
 	}
 }

@@ -19,6 +19,9 @@ type state struct {
 	rejected uint64
 	lost     uint64 // rows that were taken and are not on disk
 	progress Progress
+
+	opened  uint64 // number of the first row that the receiver can't have been sent before it was asked how far it is
+	resumed bool   // it was asked by this process
 }
 
 // The file has two slots, of which the one with the higher sequence number
@@ -34,13 +37,16 @@ const (
 	slotRows   = slotEpoch + epochSize
 	slotPlace  = slotRows + 5*8       // of the progress
 	slotFormer = slotPlace + 16 + 6*8 // the former
-	slotEnd    = slotFormer + epochSize
+	slotOpened = slotFormer + epochSize
+	slotAsked  = slotOpened + 8
+	slotEnd    = slotAsked + 1
 )
 
 // page is the mapped file.
 type page struct {
 	memory  []byte
 	seq     uint64
+	sync    func() error // makes it survive a power cut
 	release func() error
 }
 
@@ -82,7 +88,11 @@ func (s *state) put(b []byte) {
 	}
 	s.progress.put(b[slotPlace:])
 	clear(b[slotFormer:slotEnd])
-	copy(b[slotFormer:slotEnd], s.former)
+	copy(b[slotFormer:slotOpened], s.former)
+	binary.LittleEndian.PutUint64(b[slotOpened:], s.opened)
+	if s.resumed {
+		b[slotAsked] = 1
+	}
 }
 
 func (s *state) get(b []byte) {
@@ -91,5 +101,6 @@ func (s *state) get(b []byte) {
 		*n = binary.LittleEndian.Uint64(b[slotRows+8*i:])
 	}
 	s.progress.get(b[slotPlace:])
-	s.former = strings.TrimRight(string(b[slotFormer:slotEnd]), "\x00")
+	s.former = strings.TrimRight(string(b[slotFormer:slotOpened]), "\x00")
+	s.opened, s.resumed = binary.LittleEndian.Uint64(b[slotOpened:]), b[slotAsked] == 1
 }

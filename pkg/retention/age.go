@@ -2,6 +2,7 @@ package retention
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +27,9 @@ func (a *Age) UnmarshalText(text []byte) error {
 			var n uint16
 			if n, err = parse16(number); err == nil {
 				d = time.Duration(n) * unit
+			}
+			if time.Duration(n) > math.MaxInt64/unit {
+				return fmt.Errorf("%q is too long; write 36500d at most, or off", s)
 			}
 		}
 	}

@@ -35,8 +35,9 @@ func (t *table) ours() bool {
 	return false
 }
 
-// missing are the days, up to those that are made ahead, without a partition.
-func (t *table) missing(now time.Time) (days []schema.Day) {
+// missing are the days, up to those that are made ahead, without a partition. Those
+// before oldest, whose rows would go at once, are none.
+func (t *table) missing(now time.Time, oldest int64) (days []schema.Day) {
 	last := int64(math.MinInt64)
 	for _, p := range t.partitions {
 		if !p.rest {
@@ -44,7 +45,7 @@ func (t *table) missing(now time.Time) (days []schema.Day) {
 		}
 	}
 	first := schema.DayOf(now)
-	for _, d := range append(t.gap(last, first), schema.Days(now, schema.Ahead)...) {
+	for _, d := range append(t.gap(last, oldest, first), schema.Days(now, schema.Ahead)...) {
 		if d.From >= last {
 			days = append(days, d)
 		}
@@ -52,22 +53,22 @@ func (t *table) missing(now time.Time) (days []schema.Day) {
 	return days
 }
 
-// gap are the days behind the last partition and before today.
-func (t *table) gap(last int64, today schema.Day) (days []schema.Day) {
+// gap are the days behind the last partition, from oldest on, and before today.
+func (t *table) gap(last, oldest int64, today schema.Day) (days []schema.Day) {
 	if last == math.MinInt64 {
 		return nil
 	}
-	for d := schema.DayOf(time.Unix(last, 0)); d.From < today.From; d = schema.DayOf(time.Unix(d.To, 0)) {
+	for d := schema.DayOf(time.Unix(max(last, oldest), 0)); d.From < today.From; d = schema.DayOf(time.Unix(d.To, 0)) {
 		days = append(days, d)
 	}
 	return days
 }
 
-func (r *run) makePartitions(ctx context.Context, t *table, now time.Time) error {
+func (r *run) makePartitions(ctx context.Context, t *table, now time.Time, oldest int64) error {
 	if !t.ours() {
 		return nil // somebody else sees to it
 	}
-	days := t.missing(now)
+	days := t.missing(now, oldest)
 	if len(days) == 0 {
 		return nil
 	}

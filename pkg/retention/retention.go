@@ -100,10 +100,10 @@ func (r *run) table(ctx context.Context, t *table, now time.Time, age Age) error
 	limit := now.Add(-time.Duration(age)).Unix()
 	before := r.report.Rows
 	if t.daily() {
-		if err := r.makePartitions(ctx, t, now); err != nil {
+		limit = schema.DayOf(time.Unix(limit, 0)).From
+		if err := r.makePartitions(ctx, t, now, limit); err != nil {
 			return fmt.Errorf("make partitions for days to come: %w", err)
 		}
-		limit = schema.DayOf(time.Unix(limit, 0)).From
 		if err := r.dropPartitions(ctx, t, limit); err != nil {
 			return err
 		}

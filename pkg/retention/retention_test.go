@@ -32,7 +32,7 @@ func TestAge(t *testing.T) {
 			t.Errorf("%q is written %q, which is %v, %v", text, a, again, err)
 		}
 	}
-	for _, text := range []string{"90", "-1d", "1s", "d", "99999999d", "1.5d", "ninety days"} {
+	for _, text := range []string{"90", "-1d", "1s", "d", "99999999d", "1.5d", "ninety days", "30501w", "65535w", "15251w", "-30501w"} {
 		if err := new(Age).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q is taken", text)
 		}
@@ -238,6 +238,25 @@ func TestPartitions(t *testing.T) {
 	}
 }
 
+// TestPartitionsOfAnotherAge: a machine without a clock has made the schema in 1970.
+// Days whose rows would be old are not made.
+func TestPartitionsOfAnotherAge(t *testing.T) {
+	const age = 14
+	for name, s := range subjects(t, schema.V2Flat, schema.Options{Daily: true, Now: time.Unix(100, 0)}) {
+		t.Run(name, func(t *testing.T) {
+			s.exec(t, fmt.Sprintf("insert into ulog2 (oob_time_sec) values (90000), (%d), (%d), (null)", now.Add(-age*day).Unix(), now.Unix()))
+			report := s.run(t, Age(age*day))
+			if n := len(report.Made); n != age+1+schema.Ahead {
+				t.Errorf("made %d partitions: %v", n, report)
+			}
+			if got := s.count(t, "ulog2"); got != 3 {
+				t.Errorf("%d rows are left, want 3", got)
+			}
+			s.covered(t, "ulog2")
+		})
+	}
+}
+
 // covered is an error unless today's rows are in today's partition, and the next
 // days have one each.
 func (s subject) covered(t *testing.T, table string) {
@@ -294,7 +313,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestMissing: days are made from the last partition on, whatever lies between.
+// TestMissing: days are made from the last partition on, or the oldest day that stays.
 func TestMissing(t *testing.T) {
 	p := func(t time.Time) partition { d := schema.DayOf(t); return partition{d.Name, d.To, false} }
 	names := func(days []schema.Day) (list []string) {
@@ -309,10 +328,12 @@ func TestMissing(t *testing.T) {
 	}{
 		"a week ahead":  {now.AddDate(0, 0, schema.Ahead), nil},
 		"a day too few": {now.AddDate(0, 0, schema.Ahead-1), []string{"p20261204"}},
+		"in 1970":       {time.Unix(0, 0), []string{"p20261125", "p20261126", "p20261127", "p20261128", "p20261129", "p20261130", "p20261201", "p20261202", "p20261203", "p20261204"}},
 		"two days ago":  {now.AddDate(0, 0, -2), []string{"p20261126", "p20261127", "p20261128", "p20261129", "p20261130", "p20261201", "p20261202", "p20261203", "p20261204"}},
 	} {
 		table := table{partitions: []partition{{rest: true}, p(tt.last)}}
-		if diff := cmp.Diff(tt.want, names(table.missing(now))); diff != "" {
+		oldest := schema.DayOf(now.AddDate(0, 0, -2)).From
+		if diff := cmp.Diff(tt.want, names(table.missing(now, oldest))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
