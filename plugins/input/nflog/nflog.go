@@ -177,8 +177,9 @@ func (s *source) Wake() {
 	}
 }
 
-// lastReading is for how long a socket that is kept is read at the end, at most. What still
-// comes then is left to the next process.
+// lastReading is for how long a socket that is kept is read at the end, at most, after the
+// kernel has handed over what it had gathered. What still comes then is left to the next
+// process.
 const lastReading = time.Second
 
 // interrupted handles the end of a wait: by Wake, or because ctx has ended. Then
@@ -202,14 +203,15 @@ func (s *source) interrupted(ctx context.Context, err error) (woken bool, _ erro
 	if !s.sock.Peek {
 		return false, errors.Join(s.sock.Resume(), s.unbind())
 	}
-	now := time.Now()
-	s.until = now.Add(lastReading)
-	s.gathered = now.Add(time.Duration(s.group(0).Timeout)*10*time.Millisecond + gatherSlack)
+	gathers := time.Duration(s.group(0).Timeout) * 10 * time.Millisecond
+	s.gathered = time.Now().Add(gathers + gathers/8 + gatherSlack)
+	s.until = s.gathered.Add(lastReading)
 	return false, s.goOn()
 }
 
-// gatherSlack is how much longer than it should the kernel may gather.
-const gatherSlack = 20 * time.Millisecond
+// gatherSlack is how much longer than it should the kernel may gather on a busy machine,
+// beside the eighth by which its timers may be late (kernel/time/timer.c).
+const gatherSlack = 100 * time.Millisecond
 
 // goOn lets reads wait again, at the end for what the kernel gathers at most.
 func (s *source) goOn() error {
