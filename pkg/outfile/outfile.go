@@ -235,20 +235,26 @@ func watch(f *os.File) <-chan struct{} {
 	if err != nil {
 		return nil
 	}
-	gone := make(chan struct{})
+	gone, watching := make(chan struct{}), make(chan struct{})
 	go func() {
 		// The end for writing is ready to be read when it is in error: then the
 		// function is called for the second time.
 		ready := false
 		err := raw.Read(func(uintptr) bool {
 			before := ready
-			ready = true
+			if ready = true; !before {
+				close(watching)
+			}
 			return before
 		})
+		if !ready {
+			close(watching)
+		}
 		if err == nil {
 			close(gone)
 		}
 	}()
+	<-watching // what was before is forgotten
 	return gone
 }
 
